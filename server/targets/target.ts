@@ -1,0 +1,51 @@
+import type { Revocable, TargetName } from '../api.ts'
+import type { AuditValue } from '../audit/record.ts'
+import type { Principal } from '../identity/principal.ts'
+import type { Grant } from '../policy/grant.ts'
+import type { Refusal } from '../refusal.ts'
+
+/** One order for one target of one grant, in one session. */
+export interface MintOrder {
+  readonly grant: Grant
+  readonly principal: Principal
+  readonly sessionId: string
+  readonly decisionId: string
+  readonly revision: string
+  /** Seconds the credentials may work. */
+  readonly ttl: number
+  /** Milliseconds: now, and when the credentials must have stopped working. */
+  readonly now: number
+  readonly expiresAt: number
+  /** The caller's address, or null where it is not known or cannot be pinned. */
+  readonly address: string | null
+  /** Aborts when the time for all targets is over. */
+  readonly signal: AbortSignal
+}
+
+/** What a target made. `reply` holds the secrets, each in a Secret; `facts` goes to the audit and holds none. */
+export interface Minted<Reply> {
+  readonly ok: true
+  readonly reply: Reply
+  readonly facts: Readonly<Record<string, AuditValue>>
+  /** Milliseconds; the true end of the credentials. */
+  readonly expiresAt: number
+  readonly revocable: Revocable
+}
+
+/** A target's refusal says which cloud code it was, in `about`, and whether asking again could help. */
+export interface MintRefusal extends Refusal {
+  readonly code:
+    | 'target_refused'
+    | 'target_unavailable'
+    | 'template_value_refused'
+    | 'address_unpinnable'
+    | 'signer_unavailable'
+  readonly target: TargetName
+}
+
+/** A kind of credentials. `Spec` is its section of a grant; `Reply` its section of the reply. */
+export interface Target<Spec, Reply> {
+  readonly name: TargetName
+  readonly revocable: Revocable
+  mint(spec: Spec, order: MintOrder): Promise<Minted<Reply> | MintRefusal>
+}
