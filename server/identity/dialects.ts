@@ -28,12 +28,15 @@ export interface Dialect {
   readonly repositoryVisibility: string
   readonly ownerId: string
   readonly actorId: string
-  readonly workflow: string
+  /** The workflows that run the job: the top-level one, and the reusable one that it calls. */
+  readonly workflows: readonly string[]
   readonly ref: string
   readonly environment: string
   /** The claims that name one run, and the one that names the job in it. */
   readonly run: readonly string[]
   readonly job: string
+  /** False: tokens may lack the job claim, and then the proved key stands for the job. */
+  readonly jobMandatory: boolean
   readonly event: string
   /** Events that an allow block without an event line accepts. */
   readonly defaultEvents: readonly string[]
@@ -145,11 +148,12 @@ const github: Dialect = {
   repositoryVisibility: 'repository_visibility',
   ownerId: 'repository_owner_id',
   actorId: 'actor_id',
-  workflow: 'workflow_ref',
+  workflows: ['workflow_ref', 'job_workflow_ref'],
   ref: 'ref',
   environment: 'environment',
   run: ['run_id', 'run_attempt'],
   job: 'check_run_id',
+  jobMandatory: true,
   event: 'event_name',
   defaultEvents: [
     'push',
@@ -165,9 +169,12 @@ const github: Dialect = {
 
 export const DIALECTS = { github } as const satisfies Record<DialectName, Dialect>
 
+/** What a member of a family may be called; longer than any name that GitHub allows (75 characters). */
+const FAMILY_NAME = /^[a-z0-9_]{1,128}$/
+
 /** Does this dialect define the claim `name`? */
 export const defines = (dialect: Dialect, name: string): boolean =>
   dialect.claims.includes(name) ||
   dialect.families.some(
-    (prefix) => name.startsWith(prefix) && /^[a-z0-9_]+$/.test(name) && name.length > prefix.length,
+    (prefix) => name.startsWith(prefix) && name.length > prefix.length && FAMILY_NAME.test(name),
   )

@@ -22,6 +22,9 @@ export interface Principal {
   readonly kid: string
   /** Base64url SHA-256 of the token; what the audit keeps instead of it. */
   readonly tokenHash: string
-  /** Milliseconds. Until then (plus tolerance) the token and the proof could be shown again. */
+  /**
+   * Milliseconds, tolerance included: from then on the token is refused for its age, and the proof with it, whose `ath` ties
+   * it to this token. Both `jti` must be remembered until then.
+   */
   readonly replayableUntil: number
 }
