@@ -34,14 +34,12 @@ export type PolicyProblemCode =
   | 'grant_retired'
   | 'target_unknown'
   | 'target_missing'
-  | 'target_ttl_unheld'
   | 'requirement_unknown'
   | 'template_refused'
   | 'session_policy_too_long'
   | 'owner_unknown'
   | 'owner_scope_exceeded'
   | 'owners_overlap'
-  | 'guardrail_violated'
   | 'laws_malformed'
 
 /** A glob behind the fence of `glob.ts`. `regexp` null: no wildcard, compared with `===`. */
@@ -147,9 +145,8 @@ export interface Guardrail {
   readonly grant: Pattern | null
   /** It applies when every line holds; null: always. */
   readonly when: Block | null
-  /** Dotted paths into the grant's target sections and the patterns that are forbidden there; null: any target. */
-  readonly target:
-    readonly { readonly path: string; readonly patterns: readonly Pattern[] }[] | null
+  /** Dotted paths into the grant's target sections (`aws.role`) and what is forbidden there; null: any target. */
+  readonly target: readonly { readonly path: string; readonly test: Test }[] | null
 }
 
 export interface PolicySet {
@@ -207,7 +204,9 @@ export interface Decision {
   readonly denies: readonly BlockTrace[]
   /** The guardrails that forbade it; operators only. */
   readonly guardrails: readonly string[]
-  /** Seconds granted when allowed. */
+  /** Seconds granted when allowed, else 0. */
   readonly ttl: number
   readonly revision: string
+  /** The `now` that it was asked for, in milliseconds. */
+  readonly at?: number
 }
