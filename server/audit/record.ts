@@ -8,6 +8,8 @@ export type AuditEvent =
   | 'exchange.withheld'
   | 'session.ended'
   | 'strangers.summary'
+  /** Refusals that were counted and not recorded, while the store was past its high-water mark. */
+  | 'refusals.summary'
   | 'lock.added'
   | 'lock.removed'
   | 'broker.started'

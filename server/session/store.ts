@@ -2,7 +2,7 @@ import type { AuditBody } from '../audit/record.ts'
 import type { Receipt } from '../api.ts'
 import type { SessionState, StoredSession } from './session.ts'
 
-/** An operator's stop. `subject` is one of the strings that `lockSubjects` makes, e.g. `repository:github:99120`. */
+/** An operator's stop; it holds while `now < expiresAt`. `subject` is one of the strings that `lockSubjects` makes, e.g. `repository:github:99120`. */
 export interface Lock {
   readonly id: string
   readonly subject: string
@@ -26,7 +26,7 @@ export interface OneTime {
   readonly until: number
 }
 
-/** What steps 4 to 6 of the exchange need, read in one snapshot. */
+/** What steps 4 to 6 of the exchange need, read in one snapshot. It reads the store itself, never a copy of it. */
 export interface Look {
   readonly now: number
   readonly subjects: readonly string[]
@@ -38,18 +38,22 @@ export interface Look {
 }
 
 export interface Looked {
+  /** Those that hold on one of the subjects, or on `session:<id>` of a session below. */
   readonly locks: readonly Lock[]
   /** Keys of the buckets that are full. */
   readonly full: readonly string[]
-  /** Keys of the one-time values already used. */
+  /** Keys of the one-time values already used, expired or not. */
   readonly used: readonly string[]
-  /** The newest session of this job per asked grant. */
+  /** The newest session of this job per asked grant: the one that `renewal` judges. */
   readonly sessions: readonly StoredSession[]
 }
 
 /** One durable commit. Every kind appends its audit body to the chain in the same transaction. */
 export type Change =
-  /** A refusal: claims the one-time values (already used ones are no error here) and counts the buckets. */
+  /**
+   * A refusal: claims the one-time values (already used ones are no error here) and counts the buckets, full ones too. Past
+   * the store's high-water mark its body is counted instead of recorded, and the answer is marked `summarised`.
+   */
   | {
       readonly kind: 'refuse'
       readonly now: number
@@ -59,7 +63,9 @@ export type Change =
     }
   /**
    * Step 8. Fails whole, and writes nothing, with `replayed` if a one-time value is used, `limited` if a bucket is
-   * full, `raced` if a session row is not as it was looked at (`expect`: its mac, or null for a new one).
+   * full, `raced` if the sessions are not as they were looked at. `expect` is the mac of the newest session of the
+   * row's job and grant, be it renewed (same id) or followed by a new one; null when there was none. (null passes as well
+   * where all there are have failed, ended or been withheld: nothing live is ever replaced unseen.)
    */
   | {
       readonly kind: 'intend'
@@ -70,8 +76,10 @@ export type Change =
       readonly body: AuditBody
     }
   /**
-   * Step 10. Locks are read again; every session goes from pending to `row.state` by compare-and-set. If a lock holds
-   * or a row is no longer pending, the rows still pending become their `withheld` form and `withheldBody` is recorded.
+   * Step 10. Locks are read again (on `subjects`, and on `session:<id>` of every row); every session goes from pending to
+   * `row.state` by compare-and-set. If a lock holds or a row is no longer pending, the rows still pending become their
+   * `withheld` form and `withheldBody` is recorded. Pending means: pending by the same `decisionId`; a newer exchange of the
+   * same key may have taken the session over.
    */
   | {
       readonly kind: 'settle'
@@ -104,17 +112,26 @@ export type Change =
   | { readonly kind: 'note'; readonly now: number; readonly body: AuditBody }
 
 export type Committed =
-  | { readonly done: true; readonly receipt: Receipt }
+  | {
+      readonly done: true
+      /** Of the record it left; of the chain's newest record when it was summarised. */
+      readonly receipt: Receipt
+      /** A refusal that was counted and not recorded. */
+      readonly summarised?: true
+    }
   | {
       readonly done: false
       readonly because: 'replayed' | 'limited' | 'raced' | 'withheld' | 'unchanged'
       /** The audit record, where one was written (`withheld`). */
       readonly receipt?: Receipt
-      /** Keys, for the log. */
+      /** For the log: the one-time values, buckets, session ids or lock subjects that it was about. */
       readonly keys?: readonly string[]
     }
 
-/** What the exchange needs of a store. A rejected promise is a broken store: 503, nothing minted. */
+/**
+ * What the exchange needs of a store. A rejected promise is a broken store: 503, nothing minted. It says nothing about whether
+ * a commit was written: one that was shows later as an intent without an answer.
+ */
 export interface SessionStore {
   look(look: Look): Promise<Looked>
   commit(change: Change): Promise<Committed>
