@@ -1,8 +1,22 @@
-import type { Revocable, TargetName } from '../api.ts'
+import type { AwsReply, Revocable, TargetName, TokenReply } from '../api.ts'
 import type { AuditValue } from '../audit/record.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Grant } from '../policy/grant.ts'
 import type { Refusal } from '../refusal.ts'
+import type { Secret } from '../secret.ts'
+
+/** A section of the reply as a target makes it: what is secret stands in a Secret until the edge reveals it. */
+export type Sealed<Reply, Keys extends keyof Reply> = Omit<Reply, Keys> &
+  Readonly<Record<Keys, Secret>>
+
+export type SealedAws = Sealed<AwsReply, 'secret_access_key' | 'session_token'>
+export type SealedToken = Sealed<TokenReply, 'token'>
+
+/** `TargetReplies` of the wire before `revealedJson`. */
+export interface SealedReplies {
+  readonly aws?: SealedAws
+  readonly token?: SealedToken
+}
 
 /** One order for one target of one grant, in one session. */
 export interface MintOrder {
@@ -49,3 +63,36 @@ export interface Target<Spec, Reply> {
   readonly revocable: Revocable
   mint(spec: Spec, order: MintOrder): Promise<Minted<Reply> | MintRefusal>
 }
+
+/** One target of one grant, and what came of it; both kinds go to the audit. */
+export interface MintOutcome {
+  readonly grant: string
+  readonly sessionId: string
+  readonly target: TargetName
+  readonly result: Minted<SealedAws | SealedToken> | MintRefusal
+}
+
+/** Everything that one grant vends. */
+export interface MintedGrant {
+  readonly grant: string
+  readonly sessionId: string
+  readonly replies: SealedReplies
+  /** Milliseconds; when the first of its credentials ends. */
+  readonly expiresAt: number
+}
+
+/** All targets of all grants, or none: `refusal` is the first that failed, in the order asked. */
+export type MintedAll =
+  | {
+      readonly ok: true
+      readonly grants: readonly MintedGrant[]
+      readonly outcomes: readonly MintOutcome[]
+    }
+  | {
+      readonly ok: false
+      readonly refusal: MintRefusal
+      readonly outcomes: readonly MintOutcome[]
+    }
+
+/** Step 9 of the exchange: mints every order's targets side by side, within one bound. Never rejects. */
+export type MintAll = (orders: readonly Omit<MintOrder, 'signal'>[]) => Promise<MintedAll>
