@@ -1,0 +1,77 @@
+import type { SessionsReply, TargetName, TargetReplies } from '../../server/api.ts'
+import { Failure } from '../failure.ts'
+import type { PrivateFile } from '../private-files.ts'
+import { exportAws } from './aws.ts'
+import { exportToken } from './token.ts'
+
+/** An environment variable for the steps that follow. */
+export interface Variable {
+  readonly name: string
+  readonly value: string
+  /** What the post step sets it to if it still holds `value`; null leaves it as it is. */
+  readonly after: string | null
+}
+
+/** How one reply reaches the job; nothing has been written yet. */
+export interface Exported {
+  readonly variables: readonly Variable[]
+  /** To be written into `ExportPlace.folder`. */
+  readonly files: readonly PrivateFile[]
+  /** Outputs that carry secrets, set only when the workflow asks for them. */
+  readonly secrets: Readonly<Record<string, string>>
+}
+
+/** Where exports go. */
+export interface ExportPlace {
+  readonly env: NodeJS.ProcessEnv
+  /** Folder of this use below RUNNER_TEMP; it need not exist yet. */
+  readonly folder: string
+  /** The job's private JWK. */
+  readonly keyFile: string
+  readonly awsRegion: string | null
+}
+
+/** The only list of exports. */
+const EXPORTS = { aws: exportAws, token: exportToken } as const satisfies {
+  [Name in TargetName]: (reply: NonNullable<TargetReplies[Name]>, place: ExportPlace) => Exported
+}
+
+/** Every secret in a reply; to be masked before anything else is written. */
+export const secretsIn = (reply: SessionsReply): readonly string[] =>
+  reply.sessions.flatMap(({ token, targets: { aws, token: jwt } }) => [
+    token,
+    ...(aws === undefined ? [] : [aws.access_key_id, aws.secret_access_key, aws.session_token]),
+    ...(jwt === undefined ? [] : [jwt.token]),
+  ])
+
+/** All of a reply, or a `target_conflict` when two grants bring the same kind of credentials. */
+export const planExports = (reply: SessionsReply, place: ExportPlace): Exported => {
+  refuseConflicts(reply)
+  const plans = reply.sessions.flatMap(({ targets }) => [
+    ...(targets.aws === undefined ? [] : [EXPORTS.aws(targets.aws, place)]),
+    ...(targets.token === undefined ? [] : [EXPORTS.token(targets.token, place)]),
+  ])
+  return {
+    variables: plans.flatMap((plan) => plan.variables),
+    files: plans.flatMap((plan) => plan.files),
+    secrets: Object.assign({}, ...plans.map((plan) => plan.secrets)) as Record<string, string>,
+  }
+}
+
+const refuseConflicts = ({ sessions }: SessionsReply): void => {
+  for (const name of Object.keys(EXPORTS) as TargetName[]) {
+    const [first, second] = sessions.filter(({ targets }) => targets[name] !== undefined)
+    if (first !== undefined && second !== undefined)
+      throw new Failure(
+        'target_conflict',
+        `${first.grant} and ${second.grant} both bring ${name} credentials.`,
+      )
+  }
+}
+
+/** Names of the variables that a plan changes though an earlier step had set them. */
+export const replacedBy = (plan: Exported, env: NodeJS.ProcessEnv): readonly string[] =>
+  plan.variables.flatMap(({ name, value }) => {
+    const was = env[name] ?? ''
+    return was === '' || was === value ? [] : [name]
+  })
