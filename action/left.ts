@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Variable } from './export/index.ts'
+import type { Variable } from './export/export.ts'
 import type { PrivateFolder } from './private-files.ts'
 import { parseJson, type Handle } from './reply.ts'
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { AwsReply } from '../../server/api.ts'
-import type { ExportPlace, Exported, Variable } from './index.ts'
+import type { ExportPlace, Exported, Variable } from './export.ts'
 
 const PROFILE = 'tvm'
 const FILE = 'aws-credentials'

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { TokenReply } from '../../server/api.ts'
-import type { ExportPlace, Exported } from './index.ts'
+import type { ExportPlace, Exported } from './export.ts'
 
 const FILE = 'token'
 

@@ -1,6 +1,5 @@
 import type { BlockList } from 'node:net'
-import type { HttpBindings } from '@hono/node-server'
-import { Hono, type Context } from 'hono'
+import { Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { routePath } from 'hono/route'
 import type { Broker } from '../broker/ports.ts'
@@ -9,7 +8,7 @@ import { refuse, type Refusal } from '../refusal.ts'
 import type { World } from '../world.ts'
 import { callerAddress } from './address.ts'
 import { MAX_BODY } from './body.ts'
-import { problem, type ProblemMore } from './problem.ts'
+import { answer, type AppContext, type Env, type Told } from './call.ts'
 import type { Observer } from './observer.ts'
 import { endSession, openSession } from './sessions.ts'
 import { wellKnown, type Published } from './well-known.ts'
@@ -22,38 +21,6 @@ export interface AppParts {
   readonly observer: Observer
   /** Step 1 of the exchange: false when this address has had its share. */
   readonly takeAddress: (address: string, now: number) => boolean
-}
-
-/** What a handler knows of its request besides the request. */
-export interface Call {
-  readonly requestId: string
-  readonly address: string
-}
-
-interface Env {
-  Bindings: Partial<HttpBindings>
-  Variables: { call: Call; told: Told }
-}
-export type AppContext = Context<Env>
-
-/** What the handler tells the observer about its answer. */
-export interface Told {
-  code?: string
-  decisionId?: string
-  cause?: string
-}
-
-/** Every refusal leaves through here, so that it is counted and logged under its code. */
-export const answer = (
-  c: AppContext,
-  refusal: Refusal,
-  more: Omit<ProblemMore, 'requestId'> = {},
-): Response => {
-  const told = c.get('told')
-  told.code = refusal.code
-  if (more.decisionId !== undefined) told.decisionId = more.decisionId
-  if (refusal.cause !== undefined) told.cause = refusal.cause
-  return problem(refusal, { requestId: c.get('call').requestId, ...more })
 }
 
 const METHODS: Readonly<Record<string, readonly string[]>> = {

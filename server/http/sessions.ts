@@ -3,7 +3,7 @@ import { isId } from '../id.ts'
 import type { Presented } from '../identity/verify.ts'
 import { accept, refuse, type Result } from '../refusal.ts'
 import { revealedJson, Secret } from '../secret.ts'
-import { answer, type AppContext } from './app.ts'
+import { answer, type AppContext } from './call.ts'
 import { readSessionRequest } from './body.ts'
 
 const NO_STORE = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' }
