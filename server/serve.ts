@@ -78,16 +78,27 @@ export const startBroker = async (config: Config, world: World, log: Log): Promi
     perSecond: config.limit_address / 60,
   })
   const house: House = { config, world, log, keys, store, policies, issuers, strangers }
-  const doors = await openDoors(house, opening)
   await note(house, 'broker.started')
+  opening.defer(() => note(house, 'broker.stopped'))
+  const doors = await openDoors(house, opening)
   const opened = opening.move()
   return { ...doors, close: () => opened.disposeAsync() }
+}
+
+/** A file that the configuration names; an error for people when it cannot be read. */
+const fileOf = (key: string, file: string): string => {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown'
+    throw new CommandError(`${file} cannot be read (${code})`, [`It is what ${key} names.`])
+  }
 }
 
 /** Process-wide, so that every SDK and fetch trust them as well. */
 const trustCertificates = ({ ca_certificates }: Config): void => {
   if (ca_certificates.length === 0) return
-  const more = ca_certificates.map((file) => readFileSync(file, 'utf8'))
+  const more = ca_certificates.map((file) => fileOf('ca_certificates', file))
   setDefaultCACertificates([...getCACertificates('default'), ...more])
 }
 
@@ -115,7 +126,7 @@ const openIssuers = async (
 }
 
 const fileKeys = async (file: string): Promise<KeySource> => {
-  const json = parseStrictJson(readFileSync(file, 'utf8'))
+  const json = parseStrictJson(fileOf('jwks_file', file))
   if (!json.ok)
     throw new CommandError(`${file}: ${json.problem}`, ['Put the JWKS of the issuer there.'])
   return staticKeys(json.value)
@@ -184,7 +195,6 @@ const openDoors = async (
   opening.defer(async () => {
     clearInterval(flushing)
     await flushStrangers(house)
-    await note(house, 'broker.stopped')
   })
   const tls = tlsOf(config)
   const listener = await startListener({ ...config.listen, fetch: app.fetch, tls, world, observer })
@@ -204,7 +214,7 @@ const openDoors = async (
 const tlsOf = ({ tls_cert, tls_key }: Config) =>
   tls_cert === null || tls_key === null
     ? null
-    : { cert: readFileSync(tls_cert, 'utf8'), key: readFileSync(tls_key, 'utf8') }
+    : { cert: fileOf('tls_cert', tls_cert), key: fileOf('tls_key', tls_key) }
 
 const brokerParts = ({ config, world, keys, store, policies, issuers, strangers }: House) => {
   const trust = {

@@ -34,8 +34,16 @@ const SERVER_OPTIONS = {
   maxHeaderSize: 24 * 1024,
   headersTimeout: 5_000,
   requestTimeout: 15_000,
+  // How often node looks for what is overdue; its own 30 s would make of 5 s up to 35.
+  connectionsCheckingInterval: 1_000,
   requireHostHeader: false,
 }
+
+/** A handshake is as slow as headers may be; node would wait for two minutes. */
+const TLS_OPTIONS = { minVersion: 'TLSv1.2', handshakeTimeout: 5_000 } as const
+
+/** Milliseconds that a refused peer has to read its answer and hang up. */
+const LINGER_MS = 1_000
 
 export const startListener = async (options: ListenOptions): Promise<Listener> => {
   const { tls } = options
@@ -43,7 +51,7 @@ export const startListener = async (options: ListenOptions): Promise<Listener> =
   const server =
     tls === null
       ? createServer(SERVER_OPTIONS, listener)
-      : createTlsServer({ ...SERVER_OPTIONS, ...tls, minVersion: 'TLSv1.2' }, listener)
+      : createTlsServer({ ...SERVER_OPTIONS, ...tls, ...TLS_OPTIONS }, listener)
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
     refuseRaw(socket, CLIENT_ERRORS[error.code ?? ''] ?? 'request_malformed', options),
   )
@@ -84,7 +92,10 @@ const CLIENT_ERRORS: Readonly<Record<string, Code>> = {
 
 const UNREAD = { method: '', route: 'none' } as const
 
-/** Node answers these itself, without a body; here they are problem+json like every other refusal. */
+/**
+ * Node answers these itself, without a body; here they are problem+json like every other refusal. Node has let go of such a socket,
+ * or is about to: no timeout of the server ends it, and an error nobody listens for (a peer that resets) would end the process.
+ */
 const refuseRaw = (socket: Socket, code: Code, { world, observer }: ListenOptions): void => {
   if (!socket.writable) return void socket.destroy()
   const started = world.now()
