@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import {
   choice,
   cidr,
@@ -57,6 +57,8 @@ export type Config = Readonly<Omit<Values, 'public_url' | 'issuer_url' | 'audien
   /** Names of TVM_ variables that mean nothing here (a Kubernetes service called tvm makes some). */
   readonly ignored: readonly string[]
 }
+
+export const databasePath = ({ data }: Config): string => join(data, 'tvm.db')
 
 type Row<T> = readonly [Reader<T & {}>, T]
 
@@ -164,6 +166,11 @@ const crossProblems = (values: Values, config: Config): readonly ConfigProblem[]
     say('public_url', 'must be set when the broker listens on other than a loopback address')
   if (!remote && config.listen.port === 0 && values.public_url === null)
     say('public_url', 'must be set when the system chooses the port')
+  if (!isLoopback(config.admin_listen.host) && !config.tls_terminated)
+    say('admin_listen', 'is not a loopback address, and speaks no TLS: set tls_terminated: true')
+  // One `iss` with two keys: a service's token would then be one that clouds trust.
+  if (config.issuer_url === `${config.public_url}/tokens`)
+    say('issuer_url', 'is the address of the token issuer')
   const { listen: a, admin_listen: b } = config
   if (a.port !== 0 && a.port === b.port && a.host === b.host)
     say('admin_listen', 'must be another address than listen')

@@ -3,10 +3,12 @@
  * by heart: to add a kind of issuer, add a row.
  */
 export interface Dialect {
-  /** The issuer when the configuration names none. */
+  /** `iss`, byte for byte; `{name}` stands for a parameter. A token never says it. */
   readonly issuer: string
-  /** Where its keys stand, below the issuer. */
-  readonly jwksPath: string
+  /** Where its keys stand unless the configuration says otherwise; `{name}` as above. Discovery is never followed. */
+  readonly jwks: string
+  /** What the configuration must say of such an issuer, all of it. */
+  readonly parameters: Partial<Readonly<Record<ParameterName, Parameter>>>
   readonly algorithm: 'RS256'
   readonly typ: 'JWT'
   /** Registered claims a token must carry (RFC 7519 section 4.1). */
@@ -37,6 +39,8 @@ export interface Dialect {
   readonly job: string
   /** False: tokens may lack the job claim, and then the proved key stands for the job. */
   readonly jobMandatory: boolean
+  /** May an operator say of one issuer of this kind that its tokens lack the job claim (`job_key: run`)? */
+  readonly mayLackJob: boolean
   readonly event: string
   /** Events that an allow block without an event line accepts. */
   readonly defaultEvents: readonly string[]
@@ -44,7 +48,23 @@ export interface Dialect {
   readonly maxAge: number
 }
 
-export type DialectName = 'github'
+/** Names of parameters; each is a key of an issuer in tvm.yaml. */
+export type ParameterName = 'enterprise' | 'subdomain' | 'host'
+
+/** One part of an issuer's URL that differs from issuer to issuer. */
+export interface Parameter {
+  /** Closed: what matches leads to nowhere but the issuers of the kind. */
+  readonly pattern: RegExp
+  /** What it must be, as a problem says it. */
+  readonly form: string
+}
+
+export type DialectName =
+  | 'github'
+  | 'github-enterprise-cloud'
+  | 'github-data-residency'
+  | 'github-data-residency-unique'
+  | 'github-enterprise-server'
 
 /**
  * GitHub Actions: https://docs.github.com/en/actions/reference/security/oidc
@@ -52,7 +72,8 @@ export type DialectName = 'github'
  */
 const github: Dialect = {
   issuer: 'https://token.actions.githubusercontent.com',
-  jwksPath: '/.well-known/jwks',
+  jwks: 'https://token.actions.githubusercontent.com/.well-known/jwks',
+  parameters: {},
   algorithm: 'RS256',
   typ: 'JWT',
   registered: ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti'],
@@ -154,6 +175,7 @@ const github: Dialect = {
   run: ['run_id', 'run_attempt'],
   job: 'check_run_id',
   jobMandatory: true,
+  mayLackJob: false,
   event: 'event_name',
   defaultEvents: [
     'push',
@@ -167,7 +189,76 @@ const github: Dialect = {
   maxAge: 600,
 }
 
-export const DIALECTS = { github } as const satisfies Record<DialectName, Dialect>
+/**
+ * An enterprise on github.com that has set "include_enterprise_slug". The keys stand at the root, and are those of github.com: below
+ * the slug there is a discovery document, but no key set.
+ */
+const githubEnterpriseCloud: Dialect = {
+  ...github,
+  issuer: 'https://token.actions.githubusercontent.com/{enterprise}',
+  parameters: {
+    enterprise: {
+      pattern: /^[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?$/,
+      form: 'must be the slug of an enterprise as its issuer shows it: a-z, 0-9 and -, such as acme-inc',
+    },
+  },
+}
+
+/** An enterprise on SUBDOMAIN.ghe.com. */
+const githubDataResidency: Dialect = {
+  ...github,
+  issuer: 'https://token.actions.{subdomain}.ghe.com',
+  jwks: 'https://token.actions.{subdomain}.ghe.com/.well-known/jwks',
+  parameters: {
+    subdomain: {
+      pattern: /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      form: 'must be what stands before .ghe.com: a-z, 0-9 and -, such as acme',
+    },
+  },
+}
+
+/** The same with "include_enterprise_slug": there the slug is the subdomain. */
+const githubDataResidencyUnique: Dialect = {
+  ...githubDataResidency,
+  issuer: 'https://token.actions.{subdomain}.ghe.com/{subdomain}',
+}
+
+/** In the tokens of github.com, and by GitHub's documentation in those of no GitHub Enterprise Server up to 3.22. */
+const CLOUD_ONLY = ['environment_node_id', 'issuer_scope']
+
+/**
+ * GitHub Enterprise Server 3.9 or newer: older ones lack `runner_environment`, `workflow_ref` and more, and are refused. No release
+ * up to 3.22 is documented to send `check_run_id`, or custom properties: a law on one of those holds, as what cannot be judged does.
+ */
+const githubEnterpriseServer: Dialect = {
+  ...github,
+  issuer: 'https://{host}/_services/token',
+  jwks: 'https://{host}/_services/token/.well-known/jwks',
+  parameters: {
+    host: {
+      pattern:
+        /^(?!(?:.*\.)?(?:github|githubusercontent|ghe)\.com$)(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])$/,
+      form: 'must be the host name of your own server, in lower case and without scheme, port and path, such as github.acme.internal',
+    },
+  },
+  claims: github.claims.filter((name) => !CLOUD_ONLY.includes(name)),
+  families: [],
+  mayLackJob: true,
+}
+
+export const DIALECTS = {
+  github,
+  'github-enterprise-cloud': githubEnterpriseCloud,
+  'github-data-residency': githubDataResidency,
+  'github-data-residency-unique': githubDataResidencyUnique,
+  'github-enterprise-server': githubEnterpriseServer,
+} as const satisfies Record<DialectName, Dialect>
+
+/** The kind of one issuer whose tokens do not name the job. Throws where the table does not allow that. */
+export const withoutJobClaim = (dialect: Dialect): Dialect => {
+  if (!dialect.mayLackJob) throw new Error('tokens of this kind of issuer always name the job')
+  return { ...dialect, jobMandatory: false }
+}
 
 /** What a member of a family may be called; longer than any name that GitHub allows (75 characters). */
 const FAMILY_NAME = /^[a-z0-9_]{1,128}$/

@@ -103,6 +103,16 @@ describe('what is wrong is refused, with its key and place', () => {
       /public_url must be set/,
     ],
     [
+      'an admin listener for all, which speaks no TLS',
+      'admin_listen: 0.0.0.0:8081\n',
+      /admin_listen is not a loopback address/,
+    ],
+    [
+      'the cloud issuer in the place of the token issuer',
+      'public_url: https://tvm.example.com\nissuer_url: https://tvm.example.com/tokens\n',
+      /issuer_url is the address of the token issuer/,
+    ],
+    [
       'two listeners on one address',
       'admin_listen: 127.0.0.1:8080\n',
       /admin_listen must be another/,

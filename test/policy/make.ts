@@ -3,11 +3,13 @@ import type { Principal } from '../../server/identity/principal.ts'
 import { parsePolicySet, type PolicyContext } from '../../server/policy/parse.ts'
 import type { PolicySet } from '../../server/policy/grant.ts'
 
-/** Two issuers of one kind: the same numbers mean different repositories at each. */
+/** Every edition of GitHub: the same numbers mean different repositories at each. */
 export const CONTEXT: PolicyContext = {
   issuers: new Map([
     ['github', { dialect: DIALECTS.github, default: true }],
-    ['ghes', { dialect: DIALECTS.github, default: false }],
+    ['ghec', { dialect: DIALECTS['github-enterprise-cloud'], default: false }],
+    ['eu', { dialect: DIALECTS['github-data-residency'], default: false }],
+    ['ghes', { dialect: DIALECTS['github-enterprise-server'], default: false }],
   ]),
   tokenAudiences: ['https://risk.acme.internal'],
 }
@@ -56,7 +58,7 @@ export const principalWith = (
   const claims = claimsWith(changes)
   return {
     issuer: 'github',
-    dialect: DIALECTS.github,
+    dialect: CONTEXT.issuers.get(more.issuer ?? 'github')?.dialect ?? DIALECTS.github,
     claims,
     repositoryId: claims['repository_id'] ?? '',
     ownerId: claims['repository_owner_id'] ?? '',

@@ -437,12 +437,18 @@ describe('discovery', () => {
   })
 
   it.each([
-    ['an enterprise', 'https://token.actions.githubusercontent.com/octo-corp', '/octo-corp'],
-    ['an Enterprise Server', 'https://github.acme.example/_services/token', '/_services/token'],
-  ])('of %s stands below its path', async (_, issuer, path) => {
+    ['an enterprise', 'https://token.actions.githubusercontent.com/octo-corp', '/octo-corp', ''],
+    [
+      'an Enterprise Server',
+      'https://github.acme.example/_services/token',
+      '/_services/token',
+      '/_services/token',
+    ],
+  ])('of %s stands below its path', async (_, issuer, path, keys) => {
     const other = await startGitHub({ now: () => NOW, issuer, backdate: 300 })
     try {
-      expect(other.jwksUri).toBe(`${other.url}${path}/.well-known/jwks`)
+      expect(other.jwksUri).toBe(`${other.url}${keys}/.well-known/jwks`)
+      expect(other.discoveryUri).toBe(`${other.url}${path}/.well-known/openid-configuration`)
       expect(await (await fetch(other.discoveryUri)).json()).toMatchObject({ issuer })
       const token = other.token(other.job())
       expect(decodeJwt(token)).toMatchObject({ iss: issuer, nbf: SECONDS - 300 })

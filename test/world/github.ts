@@ -145,17 +145,18 @@ class GitHub implements LocalGitHub {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** An enterprise's own issuer has a path, and everything stands below it. */
-  get #base(): string {
-    return this.url + new URL(this.issuer).pathname.replace(/\/$/, '')
+  get #path(): string {
+    return new URL(this.issuer).pathname.replace(/\/$/, '')
   }
 
+  /** A server's keys stand below its issuer; the clouds have theirs at the root, also those of an enterprise's own issuer. */
   get jwksUri(): string {
-    return `${this.#base}/.well-known/jwks`
+    const below = this.#path === '/_services/token' ? this.#path : ''
+    return `${this.url}${below}/.well-known/jwks`
   }
 
   get discoveryUri(): string {
-    return `${this.#base}/.well-known/openid-configuration`
+    return `${this.url}${this.#path}/.well-known/openid-configuration`
   }
 
   job(options: JobOptions = {}): Job {
