@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runProgram } from './cli/program.ts'
-import { createKeys } from './issuer/key-set.ts'
-import { databasePath, startBroker } from './serve.ts'
+import { databasePath } from './config/config.ts'
+import { createKeys, openKeys } from './issuer/key-set.ts'
 import { openSqliteDesk, openSqliteReadOnly } from './store/sqlite.ts'
 import type { World } from './world.ts'
 
@@ -19,8 +19,10 @@ await runProgram({
   env: process.env,
   cwd: process.cwd(),
   world,
-  startBroker,
+  // Half of what there is to load, and most commands serve nothing.
+  startBroker: async (...given) => (await import('./serve.ts')).startBroker(...given),
   createKeys: ({ data }, { random }) => createKeys(data, random),
+  openKeys: ({ data }, { random }) => openKeys(data, random),
   openAudit: (config) => openSqliteReadOnly({ path: databasePath(config) }),
   openDesk: (config) => openSqliteDesk({ path: databasePath(config) }),
 })

@@ -3,8 +3,11 @@ import { dirname, join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { FAILURES } from '../action/failure.ts'
-import { KEYS } from '../server/config/config.ts'
+import { KEYS, readConfig } from '../server/config/config.ts'
 import { ERRORS } from '../server/http/errors.ts'
+import { DIALECTS } from '../server/identity/dialects.ts'
+import { parsePolicySet } from '../server/policy/parse.ts'
+import { formatProblem } from '../server/policy/problem.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
@@ -74,7 +77,7 @@ describe('the README lists what the code has, and nothing else', () => {
       (match) => `${(match[1] ?? '').toUpperCase()} ${match[2] ?? ''}`,
     )
     const published = documented.filter((endpoint) => endpoint.includes('/.well-known/'))
-    expect(published).toHaveLength(4)
+    expect(published).toHaveLength(5)
     expect(documented.filter((endpoint) => !published.includes(endpoint)).sort()).toEqual(
       routes.sort(),
     )
@@ -93,6 +96,32 @@ const documents = ['.', 'docs', 'policies'].flatMap((folder) =>
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name)),
 )
+
+/** Code blocks of a document that begin with this comment. */
+const blocksOf = (file: string, comment: string): string[] =>
+  [...read(file).matchAll(/```yaml\n([^]*?)```/g)]
+    .map(([, text]) => text ?? '')
+    .filter((text) => text.startsWith(comment))
+
+describe('what the documents show can be used as it stands', () => {
+  const configs = documents.flatMap((file) =>
+    blocksOf(file, '# tvm.yaml\n').map((text) => [file, text] as const),
+  )
+
+  it.each(configs)('the configuration in %s', (_, text) => {
+    const found = readConfig({ env: {}, cwd: '/etc/tvm', file: { path: 'tvm.yaml', text } })
+    expect(found).toHaveProperty('public_url')
+  })
+
+  it('the policy in the README', () => {
+    const [text = ''] = blocksOf('README.md', '# policies/payments/deploy.yaml\n')
+    const issuers = new Map([['github', { dialect: DIALECTS.github, default: true }]])
+    const files = [{ path: 'payments/deploy.yaml', text }]
+    const set = parsePolicySet(files, { issuers, tokenAudiences: [] }, 'rev1')
+    expect(set.problems.map(formatProblem)).toEqual([])
+    expect([...set.grants.keys()]).toEqual(['payments-deploy'])
+  })
+})
 
 describe('links of the documents lead somewhere', () => {
   it.each(documents)('%s', (file) => {

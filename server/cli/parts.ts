@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import type { World } from '../world.ts'
 import type { AuditReader } from './audit.ts'
 import type { LockDesk } from './lock.ts'
-import { CommandError } from './terminal.ts'
+import { codeOf, CommandError } from './terminal.ts'
 
 export interface Closable {
   close(): Promise<void>
@@ -20,7 +20,10 @@ export interface ProgramParts {
   readonly cwd: string
   readonly world: World
   readonly startBroker: (config: Config, world: World, log: Log) => Promise<Closable>
+  /** Makes the keys that are not there. */
   readonly createKeys: (config: Config, world: World) => Promise<{ readonly cloud: Signer }>
+  /** Throws when one is not there. */
+  readonly openKeys: (config: Config, world: World) => Promise<{ readonly cloud: Signer }>
   readonly openAudit: (config: Config) => Promise<AuditReader & Closable>
   readonly openDesk: (config: Config) => Promise<LockDesk & Closable>
 }
@@ -33,6 +36,17 @@ export const format = (): Option =>
   new Option('--format <format>', 'text for people, json for machines')
     .choices(['text', 'json'])
     .default('text')
+
+/** What stands below the options in a command's help. */
+export const notes = (exitCodes: string, ...examples: readonly string[]): string =>
+  [
+    '',
+    `Exit codes: ${exitCodes}.`,
+    '',
+    'Examples:',
+    ...examples.map((each) => `  $ ${each}`),
+    '',
+  ].join('\n')
 
 /** The configuration, or every problem with it as one error. */
 export const configOf = ({ env, cwd }: ProgramParts, given: string | undefined): Config => {
@@ -55,9 +69,9 @@ const configFile = (path: string | undefined, cwd: string) => {
       text: readFileSync(resolve(cwd, path ?? 'tvm.yaml'), 'utf8'),
     }
   } catch (error) {
-    if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new CommandError(
-      `${path ?? 'tvm.yaml'} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
-    )
+    if (path === undefined && codeOf(error) === 'ENOENT') return null
+    throw new CommandError(`${path ?? 'tvm.yaml'} cannot be read (${codeOf(error)})`, [
+      'The configuration file is what --config names, else TVM_CONFIG, else ./tvm.yaml.',
+    ])
   }
 }

@@ -1,9 +1,44 @@
 /** Where a command writes: the process's streams, or a test's. */
 export interface Terminal {
-  readonly out: (text: string) => void
+  /** False when its reader went away, as `head` does: nothing is wrong, and more need not be said. */
+  readonly out: (text: string) => boolean
   readonly err: (text: string) => void
   readonly color: boolean
 }
+
+export interface OutputStream {
+  readonly isTTY?: boolean
+  readonly errored: Error | null
+  write(text: string): unknown
+  on(event: 'error', listener: () => void): unknown
+}
+
+/** The streams of a process as a terminal. `out` throws CommandError when it cannot write (a full disk). */
+export const terminalOf = (
+  streams: { readonly stdout: OutputStream; readonly stderr: OutputStream },
+  env: Readonly<Record<string, string | undefined>>,
+): Terminal => {
+  const { stdout, stderr } = streams
+  // Without a listener Node would end the process with a stack; `out` looks at `errored` itself.
+  for (const stream of [stdout, stderr]) stream.on('error', () => undefined)
+  return {
+    out: (text) => {
+      stdout.write(text)
+      const { errored } = stdout
+      if (errored === null) return true
+      const code = codeOf(errored)
+      if (code === 'EPIPE') return false
+      throw new CommandError(`the output cannot be written (${code})`)
+    },
+    err: (text) => void stderr.write(text),
+    // https://no-color.org: set and not empty.
+    color: stderr.isTTY === true && (env['NO_COLOR'] ?? '') === '',
+  }
+}
+
+/** The system's name of what went wrong, such as ENOENT. */
+export const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 
 export type Format = 'text' | 'json'
 

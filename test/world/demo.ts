@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { parseArgs, promisify } from 'node:util'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import type { JobReport, StepReport } from './runner.ts'
@@ -103,11 +104,13 @@ const tellCommand = (step: StepReport): void => {
   say(indent(logOf(step)))
 }
 
-const mainStory = async (world: LocalWorld): Promise<void> => {
-  const cli = await run('aws', ['--version']).then(
+const hasAwsCli = (): Promise<boolean> =>
+  run('aws', ['--version']).then(
     () => true,
     () => false,
   )
+
+const mainStory = async (world: LocalWorld, cli: boolean): Promise<void> => {
   chapter('A job on main deploys')
   say(
     `  acme/payments, refs/heads/main, environment production: uses org/tvm-action@v1 with grants: payments-deploy`,
@@ -146,10 +149,10 @@ const mainStory = async (world: LocalWorld): Promise<void> => {
   expect('the object lies in the bucket', world.aws.object(BUCKET, '99120/build.tgz') !== null)
 
   chapter('Ten minutes later (on the clock of this AWS)')
-  expect('just before, they still work', (await after(world, 9 * 60_000, env)) === 'ok')
+  expect('just before, they still work', (await putAfter(world, 9 * 60_000, env)) === 'ok')
   expect(
     'after their ten minutes they are refused',
-    (await after(world, 61_000, env)) === 'AccessDenied',
+    (await putAfter(world, 10 * 60_000 + 1_000, env)) === 'AccessDenied',
   )
   say(
     "    AWS's own expiry is later still: it makes no credentials for less than 15 minutes, so the session policy ends them.",
@@ -159,13 +162,16 @@ const mainStory = async (world: LocalWorld): Promise<void> => {
   say(indent(tvm.summary))
 }
 
-const after = (
+/** As it will be `ms` from now; then the clock goes back. */
+const putAfter = async (
   world: LocalWorld,
   ms: number,
   env: Readonly<Record<string, string>>,
 ): Promise<string> => {
   world.clock.advance(ms)
-  return put(world, env, '99120/later.tgz')
+  const outcome = await put(world, env, '99120/later.tgz')
+  world.clock.advance(-ms)
+  return outcome
 }
 
 const denialStory = async (world: LocalWorld): Promise<void> => {
@@ -178,19 +184,19 @@ const denialStory = async (world: LocalWorld): Promise<void> => {
   const tvm = job.step('tvm')
   say(indent(logOf(tvm)))
   expect('the job got nothing', tvm.outcome === 'failure' && Object.keys(tvm.env).length === 0)
-  expect(`and knew within a second (${Math.round(tvm.duration)} ms)`, tvm.duration < 1000)
   expect('the refusal has a code', tvm.outputs['error-code'] === 'grant_refused')
+  say(`    The whole step took ${Math.round(tvm.duration)} ms.`)
 }
 
 const auditStory = async (world: LocalWorld): Promise<void> => {
   chapter('What the audit log says')
   const tvm = (...args: string[]) =>
     run(process.execPath, [join(ROOT, 'server/main.ts'), ...args, '--config', world.configFile])
-  const list = await tvm('audit', 'list')
+  const [list, verified] = await Promise.all([
+    tvm('audit', 'list'),
+    tvm('audit', 'verify').catch((error: unknown) => error as { stdout: string }),
+  ])
   say(indent(list.stdout))
-  const verified = await tvm('audit', 'verify').catch(
-    (error: unknown) => error as { stdout: string },
-  )
   say(indent(verified.stdout))
   expect('the chain of records is whole', verified.stdout.startsWith('ok: '))
   expect('it tells the intent, the outcome, the end and the refusal', isWhole(list.stdout))
@@ -203,17 +209,33 @@ const isWhole = (list: string): boolean =>
 
 const keepRunning = async (world: LocalWorld): Promise<void> => {
   chapter('It goes on running; Ctrl-C ends it')
+  say(`    Enter      runs the job on main again, under the policies as they are then`)
   say(`    broker     ${world.url}`)
   say(`    readiness  ${world.adminUrl}/readyz    metrics  ${world.adminUrl}/metrics`)
   say(`    policies   ${join(world.folder, 'policies')}  (read again every minute)`)
   say(`    audit      npm run --silent tvm -- audit list --config ${world.configFile}`)
   say(`    GitHub     ${world.github.url}`)
   say(`    AWS        ${world.aws.url}  (AWS_ENDPOINT_URL)`)
-  await new Promise((resolve) => {
+  const stopped = new Promise((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
+  const lines = createInterface({ input: process.stdin })
+  let running = Promise.resolve()
+  lines.on('line', () => {
+    running = running.then(() => again(world))
+  })
+  await stopped
+  lines.close()
+  await running
 }
+
+const again = async (world: LocalWorld): Promise<void> => {
+  const job = await deploy(world, false)
+  say(indent(logOf(job.step('tvm'))))
+}
+
+const seconds = (since: number): string => ((performance.now() - since) / 1000).toFixed(1)
 
 const main = async (): Promise<void> => {
   if (values.help) {
@@ -230,15 +252,16 @@ const main = async (): Promise<void> => {
       'TVM: a local GitHub, a local AWS, a broker without any cloud secret, and the built action',
     ),
   )
-  const world = await startWorld({ broker: 'process' })
+  const started = performance.now()
+  const [cli, world] = await Promise.all([hasAwsCli(), startWorld({ broker: 'process' })])
   try {
-    await mainStory(world)
+    await mainStory(world, cli)
     await denialStory(world)
     await auditStory(world)
     say()
     say(
       wrong.length === 0
-        ? paint(32, 'Everything came out as told.')
+        ? paint(32, `Everything came out as told, in ${seconds(started)} s.`)
         : paint(31, `Not as told: ${wrong.join('; ')}`),
     )
     if (values.keep) await keepRunning(world)
