@@ -120,6 +120,24 @@ export interface SessionsReply {
   readonly sessions: readonly SessionReply[]
 }
 
+/** A grant that a job could ask for, as it stands in the policy. */
+export interface GrantReply {
+  readonly name: string
+  readonly description: string
+  /** Seconds that credentials live, and that the job may renew. */
+  readonly ttl: number
+  readonly session: number
+  readonly targets: readonly TargetName[]
+}
+
+/** Of GET /v1/grants. */
+export interface GrantsReply {
+  readonly decision_id: string
+  readonly revision: string
+  readonly receipt: Receipt
+  readonly grants: readonly GrantReply[]
+}
+
 export interface ExplainedLine {
   readonly claim: string
   readonly held: boolean
@@ -158,5 +176,7 @@ export interface Problem {
   readonly hint: string
   readonly request_id: string
   readonly decision_id?: string
+  /** Of the policies that decided. */
+  readonly revision?: string
   readonly explain?: Explain
 }

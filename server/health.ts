@@ -1,7 +1,7 @@
 import type { PartHealth } from './http/admin.ts'
 import type { ConfiguredIssuer } from './identity/verify.ts'
 import { formatProblem } from './policy/problem.ts'
-import type { PolicySource } from './policy/source.ts'
+import { isConfirmed, type PolicySource } from './policy/source.ts'
 import type { Health } from './store/store.ts'
 import type { World } from './world.ts'
 
@@ -40,7 +40,7 @@ const policyHealth = ({ policies, maxPolicyAge, world }: Checked): readonly Part
   const current = policies.current()
   if (current === null) return [part('policies', 'none are loaded')]
   const { set, seenAt } = current
-  if (world.now() - seenAt > maxPolicyAge)
+  if (!isConfirmed(seenAt, world.now(), maxPolicyAge))
     return [part('policies', 'they were not confirmed for too long')]
   if (set.closed !== null) return [part('policies', formatProblem(set.closed))]
   if (set.problems.length === 0) return [part('policies', null)]

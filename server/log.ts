@@ -79,3 +79,13 @@ export const makeLog = (level: LogLevel, stream: DestinationStream): Log => {
     error: (message, fields = {}) => out.error(allowed(fields), message),
   }
 }
+
+/** Name and first frame. The message of an exception that nobody foresaw may hold anything, so it stays out. */
+export const described = (error: unknown): string => {
+  if (!(error instanceof Error)) return 'something other than an Error was thrown'
+  const frame = error.stack
+    ?.replace(error.message, '')
+    .split('\n')
+    .find((line) => /^\s+at /.test(line))
+  return `${error.constructor.name}${frame?.replace(/\s+/, ' ') ?? ''}`
+}

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { makeBroker } from './broker/broker.ts'
+import type { Endpoint } from './broker/ports.ts'
 import { CommandError } from './cli/terminal.ts'
-import type { Config } from './config/config.ts'
+import { databasePath, type Config } from './config/config.ts'
 import { blockList, isLoopback } from './config/values.ts'
 import { healthOf } from './health.ts'
 import { makeAdminApp } from './http/admin.ts'
@@ -12,7 +12,12 @@ import { startListener, type Listener } from './http/listen.ts'
 import { makeObserver } from './http/observer.ts'
 import { parseStrictJson } from './identity/json.ts'
 import { remoteKeys, staticKeys, type KeySource } from './identity/keys.ts'
-import { verifyPresented, type ConfiguredIssuer } from './identity/verify.ts'
+import {
+  verifyPresented,
+  type ConfiguredIssuer,
+  type Presented,
+  type Trust,
+} from './identity/verify.ts'
 import {
   cloudDiscovery,
   DISCOVERY_PATH,
@@ -102,11 +107,11 @@ const trustCertificates = ({ ca_certificates }: Config): void => {
   setDefaultCACertificates([...getCACertificates('default'), ...more])
 }
 
-/** Keys made by this start are for trying out: elsewhere than on loopback they must have been put there. */
-const keysOf = ({ listen, data }: Config, { random }: World): Promise<Keys> =>
-  isLoopback(listen.host) ? createKeys(data, random) : openKeys(data, random)
-
-export const databasePath = ({ data }: Config): string => join(data, 'tvm.db')
+/** Keys made by this start are for trying out: for a broker that others can reach they must have been put there. */
+const keysOf = ({ listen, public_url, data }: Config, { random }: World): Promise<Keys> =>
+  isLoopback(listen.host) && isLoopback(new URL(public_url).hostname)
+    ? createKeys(data, random)
+    : openKeys(data, random)
 
 const openIssuers = async (
   config: Config,
@@ -151,7 +156,7 @@ const openPolicies = async (config: Config, world: World, log: Log): Promise<Pol
   const set = source.current()?.set
   if (set !== undefined && set.grants.size > 0 && set.closed === null) return source
   await source.close()
-  const found = [...(set?.closed ? [set.closed] : []), ...(set?.problems ?? [])]
+  const found = set?.problems ?? []
   throw new CommandError(
     `no grant could be loaded from ${config.policies}`,
     found.length === 0
@@ -188,7 +193,7 @@ const openDoors = async (
   })
   const door: Door = { shut: 'it is not open yet' }
   const health = () => healthOf({ ...house, shut: door.shut, maxPolicyAge: config.max_policy_age })
-  const { fetch } = makeAdminApp({ health, registry: observer.registry })
+  const { fetch } = makeAdminApp({ health, observer, world })
   const admin = await startListener({ ...config.admin_listen, fetch, tls: null, world, observer })
   opening.defer(() => admin.close(0))
   const flushing = setInterval(() => void flushStrangers(house), MINUTE_MS)
@@ -217,12 +222,6 @@ const tlsOf = ({ tls_cert, tls_key }: Config) =>
     : { cert: fileOf('tls_cert', tls_cert), key: fileOf('tls_key', tls_key) }
 
 const brokerParts = ({ config, world, keys, store, policies, issuers, strangers }: House) => {
-  const trust = {
-    issuers,
-    audience: config.audience,
-    htm: 'POST',
-    htu: `${config.public_url}/v1/sessions`,
-  } as const
   const targets = makeTargets({
     signer: keys.cloud,
     tokenSigner: keys.tokens,
@@ -234,8 +233,8 @@ const brokerParts = ({ config, world, keys, store, policies, issuers, strangers 
   })
   return {
     world,
-    verify: (presented: Parameters<typeof verifyPresented>[0], now: number) =>
-      verifyPresented(presented, trust, now),
+    verify: (presented: Presented, endpoint: Endpoint, now: number) =>
+      verifyPresented(presented, trustOf(endpoint, config, issuers), now),
     policies,
     maxPolicyAge: config.max_policy_age,
     strangers,
@@ -244,6 +243,17 @@ const brokerParts = ({ config, world, keys, store, policies, issuers, strangers 
     sessionKey: keys.session,
     mintAll: mintAllWith(targets),
   }
+}
+
+const ENDPOINTS = {
+  'POST /v1/sessions': { htm: 'POST', path: '/v1/sessions' },
+  'GET /v1/grants': { htm: 'GET', path: '/v1/grants' },
+} as const satisfies Record<Endpoint, unknown>
+
+/** A proof names the method, and our configured URL with the path. */
+const trustOf = (endpoint: Endpoint, config: Config, issuers: House['issuers']): Trust => {
+  const { htm, path } = ENDPOINTS[endpoint]
+  return { issuers, audience: config.audience, htm, htu: config.public_url + path }
 }
 
 const tokenIssuerUrl = ({ public_url }: Config): string => `${public_url}/tokens`
@@ -263,6 +273,8 @@ const published = ({ config, keys }: House) => ({
   [JWKS_PATH]: jwks(keys.cloud),
   [`/tokens${DISCOVERY_PATH}`]: tokenDiscovery(tokenIssuerUrl(config)),
   [`/tokens${JWKS_PATH}`]: jwks(keys.tokens),
+  // RFC 8414 section 3.1: the well-known part stands before the issuer's path.
+  '/.well-known/oauth-authorization-server/tokens': tokenDiscovery(tokenIssuerUrl(config)),
 })
 
 const flushStrangers = async ({ strangers, store, world, log }: House): Promise<void> => {

@@ -42,6 +42,11 @@ export const refusedBody = (
   decisions: readonly AuditValue[],
 ): AuditBody => ({ event: 'exchange.refused', ...exchange(facts), ...why(refusal), decisions })
 
+export const listedBody = (facts: ExchangeFacts): AuditBody => ({
+  event: 'grants.listed',
+  ...exchange(facts),
+})
+
 export const intentBody = (
   facts: ExchangeFacts,
   sessions: readonly AuditValue[],

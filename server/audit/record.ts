@@ -14,7 +14,7 @@ export type AuditEvent =
   | 'lock.removed'
   | 'broker.started'
   | 'broker.stopped'
-  | 'policy.loaded'
+  | 'grants.listed'
 
 export type AuditValue =
   string | number | boolean | null | readonly AuditValue[] | { readonly [key: string]: AuditValue }

@@ -1,4 +1,4 @@
-import type { Explain, Receipt } from '../api.ts'
+import type { Explain, GrantsReply, Receipt } from '../api.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Presented } from '../identity/verify.ts'
 import type { PolicySource } from '../policy/source.ts'
@@ -13,8 +13,12 @@ import type { World } from '../world.ts'
 /** What the exchange needs of the rest of the house. */
 export interface BrokerParts {
   readonly world: World
-  /** Step 2: token and proof. */
-  readonly verify: (presented: Presented, now: number) => Promise<Result<Principal>>
+  /** Step 2: token and proof, the latter made for this endpoint. */
+  readonly verify: (
+    presented: Presented,
+    endpoint: Endpoint,
+    now: number,
+  ) => Promise<Result<Principal>>
   readonly policies: PolicySource
   /** Milliseconds; policies that were looked at longer ago decide nothing. */
   readonly maxPolicyAge: number
@@ -26,6 +30,9 @@ export interface BrokerParts {
   /** Step 9. */
   readonly mintAll: MintAll
 }
+
+/** The endpoints that take an identity token; a proof names one of them. */
+export type Endpoint = 'POST /v1/sessions' | 'GET /v1/grants'
 
 export interface ExchangeAsk {
   readonly requestId: string
@@ -50,9 +57,18 @@ export interface SealedSessionsReply {
   }[]
 }
 
-export type Exchanged =
-  | { readonly ok: true; readonly reply: SealedSessionsReply }
-  | (Refusal & { readonly decisionId?: string; readonly explain?: Explain })
+/** A refusal past step 3 has a decision, and may explain itself. */
+export type Rejected = Refusal & {
+  readonly decisionId?: string
+  readonly revision?: string
+  readonly explain?: Explain
+}
+
+export type Exchanged = { readonly ok: true; readonly reply: SealedSessionsReply } | Rejected
+
+export type ListAsk = Pick<ExchangeAsk, 'requestId' | 'presented' | 'address'>
+
+export type Listed = { readonly ok: true; readonly reply: GrantsReply } | Rejected
 
 export interface EndAsk {
   readonly requestId: string
@@ -63,6 +79,8 @@ export interface EndAsk {
 export interface Broker {
   /** An identity token for credentials. Never rejects for anything a caller can send. */
   exchange(ask: ExchangeAsk): Promise<Exchanged>
+  /** The grants that this token's job could ask for. */
+  list(ask: ListAsk): Promise<Listed>
   /** Ends a session by its own token; accepted also when it is over already. */
   end(ask: EndAsk): Promise<Result<null>>
 }

@@ -15,7 +15,7 @@ import {
 import type { Change, Committed } from '../session/store.ts'
 import type { MintedAll, MintedGrant, MintOutcome } from '../targets/target.ts'
 import { rfc3339 } from '../world.ts'
-import type { Attempt } from './attempt.ts'
+import { decided, type Attempt } from './attempt.ts'
 import { told, type Held } from './hold.ts'
 import { stored, type BrokerParts, type Exchanged } from './ports.ts'
 
@@ -44,7 +44,7 @@ export const handOut = async (
     minted.outcomes.map(outcomeOf),
   )
   const settled = await settle(parts, it, { rows: out, body, outcomes: minted.outcomes })
-  if (!settled.ok) return { ...settled, decisionId: it.decisionId }
+  if (!settled.ok) return { ...settled, ...decided(it) }
   const sessions = out.map(({ made, token }) => sessionReply(made, token))
   const { decisionId: decision_id, revision } = it
   return { ok: true, reply: { decision_id, revision, receipt: settled.value, sessions } }
@@ -68,7 +68,7 @@ export const giveUp = async (
   const rows = held.map(({ before, pending }) => ({ row: afterFailure(before, pending), pending }))
   const body = failedBody(it, refusal, outcomes.map(outcomeOf))
   const settled = await settle(parts, it, { rows, body, outcomes })
-  return { ...(settled.ok ? refusal : settled), decisionId: it.decisionId }
+  return { ...(settled.ok ? refusal : settled), ...decided(it) }
 }
 
 interface Settlement {

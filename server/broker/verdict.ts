@@ -3,8 +3,8 @@ import { refusedBody } from '../audit/bodies.ts'
 import { explainForCaller, explainForOperator } from '../policy/explain.ts'
 import type { Decision, DecisionReason, Grant } from '../policy/grant.ts'
 import { accept, refuse, type Refusal, type Result } from '../refusal.ts'
-import type { Attempt } from './attempt.ts'
-import { stored, type BrokerParts, type Exchanged } from './ports.ts'
+import { decided, type Attempt } from './attempt.ts'
+import { stored, type BrokerParts, type Rejected } from './ports.ts'
 
 /** The one enforcement point. Every grant asked for is allowed, or nothing is. */
 export const allAllowed = (
@@ -37,13 +37,13 @@ export const refused = async (
   it: Attempt,
   refusal: Refusal,
   decisions: readonly Decision[],
-): Promise<Exchanged> => {
-  if (refusal.code === 'store_unavailable') return { ...refusal, decisionId: it.decisionId }
+): Promise<Rejected> => {
+  if (refusal.code === 'store_unavailable') return { ...refusal, ...decided(it) }
   const { now, once, buckets } = it
   const body = refusedBody(it, refusal, decisions.map(explainForOperator))
   const recorded = await stored(parts.store.commit({ kind: 'refuse', now, once, buckets, body }))
-  if (!recorded.ok) return { ...recorded, decisionId: it.decisionId }
-  return { ...refusal, decisionId: it.decisionId, ...explained(it, refusal, decisions) }
+  if (!recorded.ok) return { ...recorded, ...decided(it) }
+  return { ...refusal, ...decided(it), ...explained(it, refusal, decisions) }
 }
 
 const explained = (

@@ -1,5 +1,10 @@
-import { Hono } from 'hono'
-import type { Registry } from 'prom-client'
+import { Hono, type Context } from 'hono'
+import { makeId } from '../id.ts'
+import { described } from '../log.ts'
+import { refuse, type Refusal } from '../refusal.ts'
+import type { World } from '../world.ts'
+import type { Observer } from './observer.ts'
+import { problem } from './problem.ts'
 
 /** One part of the broker as readyz tells it: `degraded` still serves, `failed` does not. */
 export interface PartHealth {
@@ -10,11 +15,14 @@ export interface PartHealth {
 
 const NO_STORE = { 'Cache-Control': 'no-store' }
 
-/** The admin listener: liveness, readiness with reasons, metrics. */
-export const makeAdminApp = (parts: {
+export interface AdminParts {
   readonly health: () => Promise<readonly PartHealth[]>
-  readonly registry: Registry
-}): Hono => {
+  readonly observer: Observer
+  readonly world: Pick<World, 'now' | 'random'>
+}
+
+/** The admin listener: liveness, readiness with reasons, metrics. */
+export const makeAdminApp = (parts: AdminParts): Hono => {
   const app = new Hono()
   app.get('/livez', (c) => c.json({ status: 'ok' }, 200, NO_STORE))
   app.get('/readyz', async (c) => {
@@ -27,10 +35,25 @@ export const makeAdminApp = (parts: {
     )
   })
   app.get('/metrics', async () => {
-    const text = await parts.registry.metrics()
+    const { registry } = parts.observer
+    const text = await registry.metrics()
     return new Response(text, {
-      headers: { 'Content-Type': parts.registry.contentType, ...NO_STORE },
+      headers: { 'Content-Type': registry.contentType, ...NO_STORE },
     })
   })
+  app.notFound((c) => refused(parts, c, refuse('not_found')))
+  app.onError((error, c) =>
+    refused(parts, c, refuse('internal_error', { cause: described(error) })),
+  )
   return app
+}
+
+const refused = ({ observer, world }: AdminParts, c: Context, refusal: Refusal): Response => {
+  const started = world.now()
+  const requestId = makeId('req', started, world.random(10))
+  const response = problem(refusal, { requestId })
+  const { status } = response
+  const { method } = c.req
+  observer.answered({ requestId, address: '', method, route: 'admin', status, started, ...refusal })
+  return response
 }

@@ -4,13 +4,14 @@ import { bodyLimit } from 'hono/body-limit'
 import { routePath } from 'hono/route'
 import type { Broker } from '../broker/ports.ts'
 import { makeId } from '../id.ts'
+import { described } from '../log.ts'
 import { refuse, type Refusal } from '../refusal.ts'
 import type { World } from '../world.ts'
 import { callerAddress } from './address.ts'
 import { MAX_BODY } from './body.ts'
 import { answer, type AppContext, type Env, type Told } from './call.ts'
 import type { Observer } from './observer.ts'
-import { endSession, openSession } from './sessions.ts'
+import { endSession, listGrants, openSession } from './sessions.ts'
 import { wellKnown, type Published } from './well-known.ts'
 
 export interface AppParts {
@@ -26,6 +27,7 @@ export interface AppParts {
 const METHODS: Readonly<Record<string, readonly string[]>> = {
   '/v1/sessions': ['POST'],
   '/v1/sessions/:id': ['DELETE'],
+  '/v1/grants': ['GET'],
 }
 
 /** The public interface: Request → Response, without a socket. */
@@ -41,6 +43,7 @@ export const makeApp = (parts: AppParts): Hono<Env> => {
     }),
   )
   app.post('/v1/sessions', (c) => openSession(c, parts.broker))
+  app.get('/v1/grants', (c) => listGrants(c, parts.broker))
   app.delete('/v1/sessions/:id', (c) => endSession(c, parts.broker))
   wellKnown(app, parts.published)
   for (const [path, methods] of Object.entries(METHODS))
@@ -58,7 +61,7 @@ export const makeApp = (parts: AppParts): Hono<Env> => {
 const failure = (error: Error, { env }: AppContext): Refusal =>
   env.incoming?.errored === error
     ? refuse('request_malformed', { about: 'the body ended early' })
-    : refuse('internal_error', { cause: error.stack ?? error.message })
+    : refuse('internal_error', { cause: described(error) })
 
 const observed =
   ({ world, proxies, observer }: AppParts) =>

@@ -138,7 +138,7 @@ export const ERRORS = {
   no_job_identity: {
     status: 403,
     detail: 'The identity token does not say which job it belongs to.',
-    hint: 'GitHub sends check_run_id since November 2025; a GitHub Enterprise Server may need an upgrade.',
+    hint: 'GitHub sends check_run_id since November 2025; for a GitHub Enterprise Server that does not, the operator can set job_key: run, and the job must use proof of possession.',
   },
   proof_missing: {
     status: 401,

@@ -98,6 +98,9 @@ const UNREAD = { method: '', route: 'none' } as const
  */
 const refuseRaw = (socket: Socket, code: Code, { world, observer }: ListenOptions): void => {
   if (!socket.writable) return void socket.destroy()
+  socket.on('error', () => socket.destroy())
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(cut))
   const started = world.now()
   const requestId = makeId('req', started, world.random(10))
   const body = problemBody(refuse(code), { requestId })

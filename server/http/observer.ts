@@ -20,7 +20,7 @@ export interface Observer {
   readonly registry: Registry
 }
 
-/** Lines per code and minute for refusals that leave no record; beyond, only the count goes on. */
+/** Lines per code and minute for answers that leave no record, faults among them; beyond, only the count goes on. */
 const SAMPLE = 20
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
@@ -45,7 +45,7 @@ export const makeObserver = (log: Log, world: World): Observer => {
     answered: (each) => {
       requests.inc({ route: each.route, status: String(each.status), code: each.code ?? '' })
       seconds.observe({ route: each.route }, (world.now() - each.started) / 1000)
-      if (each.status >= 500 || each.decisionId !== undefined || sampled(each.code ?? ''))
+      if (each.decisionId !== undefined || sampled(each.code ?? ''))
         log[each.status >= 500 ? 'error' : 'info']('answered', fields(each, world.now()))
     },
   }

@@ -23,6 +23,7 @@ const titleOf = (code: Code): string =>
 export interface ProblemMore {
   readonly requestId: string
   readonly decisionId?: string | undefined
+  readonly revision?: string | undefined
   readonly explain?: Explain | undefined
 }
 
@@ -37,6 +38,7 @@ export const problemBody = (refusal: Refusal, more: ProblemMore): Problem => {
     hint: row.hint,
     request_id: more.requestId,
     ...(more.decisionId === undefined ? {} : { decision_id: more.decisionId }),
+    ...(more.revision === undefined ? {} : { revision: more.revision }),
     ...(more.explain === undefined ? {} : { explain: more.explain }),
   }
 }

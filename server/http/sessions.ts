@@ -36,6 +36,17 @@ export const openSession = async (c: AppContext, broker: Broker): Promise<Respon
   return new Response(revealedJson(exchanged.reply), { status: 201, headers: NO_STORE })
 }
 
+/** GET /v1/grants: an identity token and a proof in, what the job could ask for out. */
+export const listGrants = async (c: AppContext, broker: Broker): Promise<Response> => {
+  const presented = readPresented(c)
+  if (!presented.ok) return answer(c, presented)
+  const { requestId, address } = c.get('call')
+  const listed = await broker.list({ requestId, address, presented: presented.value })
+  if (!listed.ok) return answer(c, listed, listed)
+  c.get('told').decisionId = listed.reply.decision_id
+  return new Response(JSON.stringify(listed.reply), { headers: NO_STORE })
+}
+
 /** DELETE /v1/sessions/:id with the session's own token: 204, also when it is over already. */
 export const endSession = async (c: AppContext, broker: Broker): Promise<Response> => {
   const header = soleHeader(c, 'authorization')

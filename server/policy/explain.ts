@@ -50,7 +50,11 @@ const named = ({ claim, held, got }: LineTrace): ExplainedLine => ({ claim, held
 export type Json =
   string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 
-/** Everything, for whoever runs the broker: found by decision id in the audit. */
+/** A record must not grow with the policy: the claims and the revision are enough to decide again in full. */
+const BLOCKS_TOLD = 5
+const WANTED_TOLD = 256
+
+/** For whoever runs the broker: found by decision id in the audit. Of the blocks, those that came nearest. */
 export const explainForOperator = (decision: Decision): Readonly<Record<string, Json>> => ({
   verdict: decision.verdict,
   reason: decision.reason,
@@ -59,8 +63,10 @@ export const explainForOperator = (decision: Decision): Readonly<Record<string, 
   owner: decision.grant?.owner ?? null,
   issuer: decision.grant?.issuer ?? null,
   at: decision.grant === null ? null : formatPlace(decision.grant.at),
-  blocks: decision.blocks.map(inFull),
-  denies: decision.denies.map(inFull),
+  blocks: decision.blocks.slice(0, BLOCKS_TOLD).map(inFull),
+  blocks_in_all: decision.blocks.length,
+  denies: decision.denies.slice(0, BLOCKS_TOLD).map(inFull),
+  denies_in_all: decision.denies.length,
   guardrails: decision.guardrails,
   ttl: decision.ttl,
   revision: decision.revision,
@@ -71,7 +77,7 @@ const inFull = ({ at, held, lines }: BlockTrace): Json => ({
   held,
   lines: lines.map((line) => ({
     claim: line.claim,
-    wanted: line.wanted,
+    wanted: line.wanted.slice(0, WANTED_TOLD),
     got: line.got,
     held: line.held,
     at: formatPlace(line.at),

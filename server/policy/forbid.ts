@@ -2,7 +2,7 @@ import type { TargetName } from '../api.ts'
 import type { Principal } from '../identity/principal.ts'
 import { matches } from './glob.ts'
 import type { AwsGrant, Grant, Guardrail, TargetSpecs, Test, TokenGrant } from './grant.ts'
-import { traceLaw } from './hold.ts'
+import { escapes, traceLaw } from './hold.ts'
 
 type Facts<Spec> = Readonly<Record<string, (spec: Spec) => readonly string[]>>
 
@@ -54,10 +54,13 @@ const factOf = (path: string, { aws, token }: TargetSpecs): readonly string[] | 
   return null
 }
 
-/** Of several values one forbidden one is enough; `not` also forbids there being none at all. */
+/**
+ * Of several values one forbidden one is enough, or one that no wildcard may judge; `not` also forbids there being none at all.
+ */
 const holds = (test: Test, values: readonly string[]): boolean => {
   if (test.is === 'absent') return values.length === 0
   const known = (value: string): boolean => test.patterns.some((pattern) => matches(pattern, value))
-  if (test.is === 'any_of') return values.some(known)
+  if (test.is === 'any_of')
+    return values.some((value) => known(value) || escapes(test.patterns, value))
   return values.length === 0 || !values.every(known)
 }

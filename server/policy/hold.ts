@@ -57,7 +57,8 @@ const lawHolds: Holds = (test, got) => {
 const matchesAny = (patterns: readonly Pattern[], value: string): boolean =>
   patterns.some((pattern) => matches(pattern, value))
 
-const escapes = (patterns: readonly Pattern[], value: string): boolean =>
+/** A value that no wildcard may judge, where one was to judge it. */
+export const escapes = (patterns: readonly Pattern[], value: string): boolean =>
   !isJudgeable(value) && patterns.some(({ regexp }) => regexp !== null)
 
 /** What a line wants, close to how it was written. */

@@ -3,7 +3,7 @@ import { isId } from '../id.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Refusal, Result } from '../refusal.ts'
 import { accept, refuse } from '../refusal.ts'
-import type { Bucket, Committed, Looked, OneTime } from './store.ts'
+import type { Bucket, Committed, Lock, Looked, OneTime } from './store.ts'
 
 /** Step 3: an owner that no loaded grant names is a stranger. `owners`: `PolicySet.owners`. */
 export const admitOwner = (owners: ReadonlySet<string>, principal: Principal): Result<null> =>
@@ -16,13 +16,24 @@ export const admitOwner = (owners: ReadonlySet<string>, principal: Principal): R
  * them, so they are never older than the exchange; a look that fails is a broken store, and nothing is minted.
  */
 export const admit = (looked: Looked): Result<null> => {
-  const lock = looked.locks[0]
-  if (lock !== undefined)
-    return refuse('locked', { about: kindOf(lock.subject), cause: `${lock.id} ${lock.subject}` })
+  const lock = looked.locks.find(({ subject }) => kindOf(subject) !== 'grant')
+  if (lock !== undefined) return lockRefusal(lock)
   if (looked.full.length > 0) return limitRefusal(looked.full)
   if (looked.used.length > 0) return replayRefusal(looked.used)
   return accept(null)
 }
+
+/**
+ * The locks on the grants themselves. They are judged once the policy has allowed: who may not have a grant must not learn from its
+ * lock that there is one.
+ */
+export const admitGrants = ({ locks }: Looked): Result<null> => {
+  const [lock] = locks
+  return lock === undefined ? accept(null) : lockRefusal(lock)
+}
+
+const lockRefusal = ({ id, subject }: Lock): Refusal =>
+  refuse('locked', { about: kindOf(subject), cause: `${id} ${subject}` })
 
 type Undone = Extract<Committed, { readonly done: false }>
 

@@ -64,8 +64,7 @@ export type Change =
   /**
    * Step 8. Fails whole, and writes nothing, with `replayed` if a one-time value is used, `limited` if a bucket is
    * full, `raced` if the sessions are not as they were looked at. `expect` is the mac of the newest session of the
-   * row's job and grant, be it renewed (same id) or followed by a new one; null when there was none. (null passes as well
-   * where all there are have failed, ended or been withheld: nothing live is ever replaced unseen.)
+   * row's job and grant, be it renewed (same id) or followed by a new one; null when there was none.
    */
   | {
       readonly kind: 'intend'
@@ -92,7 +91,10 @@ export type Change =
       readonly body: AuditBody
       readonly withheldBody: AuditBody
     }
-  /** Ends a session, from pending or active only; `unchanged` when it was over already (nothing is recorded). */
+  /**
+   * Ends a session that is in one of the states `from` and still of the row's decision; `unchanged` when it is not (nothing is
+   * recorded): it is over already, or another exchange has renewed or handed it out since it was read.
+   */
   | {
       readonly kind: 'end'
       readonly now: number

@@ -77,7 +77,7 @@ const asExpected = (
   if (newest === undefined) return expect === null
   const replaced = newest.id !== row.id
   if (replaced && LIVE.includes(newest.state)) return false
-  return newest.mac === expect || (replaced && expect === null)
+  return newest.mac === expect
 }
 
 const settle = (sql: Sql, change: Of<'settle'>): Committed => {
@@ -101,9 +101,10 @@ const isPending = (sql: Sql, row: StoredSession): boolean => {
 }
 
 const end = (sql: Sql, change: Of<'end'>): Committed => {
-  const stored = readSession(sql, change.row.id)
-  if (stored === null || !change.from.includes(stored.state))
-    return { done: false, because: 'unchanged', keys: [change.row.id] }
+  const { id, decisionId } = change.row
+  const stored = readSession(sql, id)
+  if (stored?.decisionId !== decisionId || !change.from.includes(stored.state))
+    return { done: false, because: 'unchanged', keys: [id] }
   update(sql, change.row)
   return done(append(sql, change.now, change.body))
 }

@@ -1,5 +1,6 @@
 import type { TargetName } from '../api.ts'
 import type { Signer } from '../issuer/signer.ts'
+import { described } from '../log.ts'
 import type { TargetSpecs } from '../policy/grant.ts'
 import type { World } from '../world.ts'
 import { awsTarget } from './aws.ts'
@@ -137,13 +138,3 @@ const unavailable = (target: TargetName, about: string, cause: string): MintRefu
   about,
   cause,
 })
-
-/** Name and first frame. The message of an exception that nobody foresaw may hold anything, so it stays out. */
-const described = (error: unknown): string => {
-  if (!(error instanceof Error)) return 'something other than an Error was thrown'
-  const frame = error.stack
-    ?.replace(error.message, '')
-    .split('\n')
-    .find((line) => /^\s+at /.test(line))
-  return `${error.constructor.name}${frame?.replace(/\s+/, ' ') ?? ''}`
-}

@@ -10,7 +10,7 @@ const chainOf = (bodies: readonly AuditBody[]): AuditRecord[] => {
   return records
 }
 
-const note = (n: number): AuditBody => ({ event: 'policy.loaded', revision: String(n) })
+const note = (n: number): AuditBody => ({ event: 'broker.stopped', revision: String(n) })
 
 const chain = chainOf(Array.from({ length: 10 }, (_, n) => note(n)))
 

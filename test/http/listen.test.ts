@@ -85,8 +85,8 @@ test('a peer that never ends its headers is told so', async () => {
   const listener = await listening(false)
   const { socket } = await peer(listener, 'GET / HTTP/1.1\r\nHost: octocat.example\r\n', false)
   let text = ''
-  socket.on('data', (chunk) => {
-    text += chunk.toString()
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
   })
   await new Promise((resolve) => socket.once('end', resolve))
   expect(text).toMatch(/^HTTP\/1\.1 408 [^]*"code":"request_timeout"/)

@@ -125,6 +125,20 @@ describe('an operator sees', () => {
     expect(told['blocks']).toHaveLength(5)
   })
 
+  it('the nearest blocks of a grant that has many, and how many there are: a record does not grow with the policy', () => {
+    const blocks = Array.from(
+      { length: 60 },
+      (_, i) => `{repository_owner_id: 8841, ref: refs/heads/b${i}}`,
+    )
+    const many = load({
+      'many.yaml': `version: 1\nissuer: github\ngrants:\n  many:\n    description: many\n    allow: [${blocks.join(', ')}]\n    aws: {role: 'arn:aws:iam::111122223333:role/many', region: eu-west-1}\n`,
+    })
+    const told = explainForOperator(decide(many, principalWith(), { grant: 'many', ttl: null }, 0))
+    expect(told['blocks']).toHaveLength(5)
+    expect(told['blocks_in_all']).toBe(60)
+    expect(JSON.stringify(told).length).toBeLessThan(8_000)
+  })
+
   it('as much of a grant that does not exist as there is', () => {
     const decision = decide(set, principalWith(), { grant: 'nobody', ttl: null }, 0)
     expect(explainForOperator(decision)).toMatchObject({ reason: 'no_such_grant', at: null })

@@ -352,6 +352,21 @@ describe('a guardrail', () => {
     expect(forbidden(law)).toEqual([])
   })
 
+  it('forbids a value that its wildcard cannot judge', () => {
+    const arn = 'arn:aws:iam::aws:policy/../AdministratorAccess'
+    const law = '[{id: no-x, target: {aws: {managed_policies: "arn:aws:iam::aws:policy/**"}}}]'
+    const set = load({
+      ...guardrails(law),
+      'a.yaml': fileWith({
+        aws: `{role: '${ROLE}', region: eu-west-1, managed_policies: ['${arn}']}`,
+      }),
+    })
+    expect(decide(set, principalWith(), { grant: 'payments-deploy', ttl: null }, 0)).toMatchObject({
+      verdict: 'deny',
+      guardrails: ['no-x'],
+    })
+  })
+
   it('does not speak of a target that the grant lacks', () => {
     const set = load({
       ...guardrails('[{id: no-x, target: {token: {scope: {not: [a]}}}}]'),

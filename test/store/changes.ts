@@ -102,7 +102,7 @@ export const unlock = (id = 'lck_1'): Change => ({
 export const note = (n: number): Change => ({
   kind: 'note',
   now: NOW + n,
-  body: { event: 'policy.loaded', revision: String(n) },
+  body: { event: 'broker.stopped', revision: String(n) },
 })
 
 export const because = (committed: Committed): string =>

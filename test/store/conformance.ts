@@ -146,7 +146,7 @@ export const storeConformance = (name: string, make: () => Promise<Database>): v
 
     it.each<[string, (mac: string) => string | null, string]>([
       ['that was seen', (mac) => mac, 'done'],
-      ['that nobody looked for', () => null, 'done'],
+      ['that nobody looked for', () => null, 'raced'],
       ['that was other when it was seen', () => row().mac, 'raced'],
     ])('may follow a session that is over, %s', async (_, expected, outcome) => {
       await commit(intend(row()))
@@ -257,6 +257,21 @@ export const storeConformance = (name: string, make: () => Promise<Database>): v
       expect(await events()).toEqual([])
     })
 
+    it('of a session that another exchange has taken over since changes nothing', async () => {
+      await commit(intend(row()))
+      const seen = (await store.session(row().id))?.mac ?? ''
+      await commit(intend(row({ decisionId: 'dec_2' }), { expect: seen }))
+      expect(await commit(end(row()))).toBe('unchanged')
+      expect((await store.session(row().id))?.state).toBe('pending')
+    })
+
+    it('of a session that was handed out since it was read pending changes nothing', async () => {
+      await commit(intend(row()))
+      await commit(settle(row()))
+      expect(await commit(end(row(), { from: ['pending'] }))).toBe('unchanged')
+      expect((await store.session(row().id))?.state).toBe('active')
+    })
+
     it('of a session that has failed changes nothing', async () => {
       await commit(intend(row()))
       await commit(settle(row(), 'failed'))
@@ -275,7 +290,9 @@ export const storeConformance = (name: string, make: () => Promise<Database>): v
         row({ id: 'ses_4', grant: 'other' }),
         row({ id: 'ses_5', job: 'another job' }),
       ]
-      for (const one of rows) expect(await commit(intend(one))).toBe('done')
+      const over = (await store.session(row().id))?.mac ?? null
+      for (const [i, one] of rows.entries())
+        expect(await commit(intend(one, { expect: i === 0 ? over : null }))).toBe('done')
       const { sessions } = await store.look(look({ grants: ['deploy', 'read', 'none'] }))
       expect(sessions.map(({ id }) => id).toSorted()).toEqual(['ses_2', 'ses_3'])
       expect(sessions.every((one) => openSession(one, KEY) !== null)).toBe(true)
@@ -374,7 +391,7 @@ export const storeConformance = (name: string, make: () => Promise<Database>): v
         note(1),
         intend(row(), { once: once('a') }),
         intend(row({ id: 'ses_2', job: 'j2' }), { once: once('a') }),
-        { ...note(2), body: { event: 'policy.loaded' as const, bad: 'a\ud800' } },
+        { ...note(2), body: { event: 'broker.stopped' as const, bad: 'a\ud800' } },
         intend(row({ id: 'ses_3', job: 'j3', state: 'nonsense' as never }), { once: once('c') }),
         refuse({ once: once('d'), body: { event: 'exchange.refused', bad: 'a\ud800' } }),
         intend(row({ id: 'ses_4', job: 'j4' }), { once: once('c') }),

@@ -73,7 +73,7 @@ describe('a disk that is full', () => {
     const { sql } = open()
     commitAll(sql, [intend(row())], Infinity)
     sql.run('PRAGMA max_page_count = 30')
-    const big = { ...note(2), body: { event: 'policy.loaded' as const, why: 'x'.repeat(200_000) } }
+    const big = { ...note(2), body: { event: 'broker.stopped' as const, why: 'x'.repeat(200_000) } }
     const outcomes = commitAll(sql, [note(1), big, settle(row())], Infinity)
     expect(outcomes.map((one) => one.ok || one.because)).toEqual(
       Array(3).fill('the transaction was lost: database or disk is full'),

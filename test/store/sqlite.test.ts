@@ -306,7 +306,7 @@ describe('a database that was altered by hand', () => {
 
   it.each([
     ['UPDATE audit SET at = 1 WHERE position = 2', 'edited 2'],
-    [`UPDATE audit SET body = '{"event":"policy.loaded"}' WHERE position = 3`, 'edited 3'],
+    [`UPDATE audit SET body = '{"event":"broker.stopped"}' WHERE position = 3`, 'edited 3'],
     ['DELETE FROM audit WHERE position = 2', 'gap 3'],
     ['DELETE FROM audit WHERE position = 1', 'gap 2'],
     [

@@ -7,7 +7,7 @@ import {
   type CryptoKey,
   type JWK,
 } from 'jose'
-import type { Problem, SessionsReply } from '../../server/api.ts'
+import type { GrantsReply, Problem, SessionsReply } from '../../server/api.ts'
 import type { TokenOptions } from './github.ts'
 import type { Job } from './job.ts'
 import type { LocalWorld } from './world.ts'
@@ -118,4 +118,31 @@ export const ask = async (world: LocalWorld, options: AskOptions = {}): Promise<
 export const endSession = async (world: LocalWorld, id: string, token: string): Promise<number> => {
   const headers = { Authorization: `Bearer ${token}` }
   return (await fetch(`${world.url}/v1/sessions/${id}`, { method: 'DELETE', headers })).status
+}
+
+/** One GET /v1/grants, honest where nothing else is said. */
+export const listGrants = async (
+  world: LocalWorld,
+  options: Pick<AskOptions, 'job' | 'key' | 'token' | 'proofLie' | 'proof' | 'scheme'> = {},
+): Promise<{
+  readonly status: number
+  readonly reply: GrantsReply
+  readonly problem: Problem
+  readonly token: string
+}> => {
+  const key = options.key ?? (await makeKey())
+  const job = options.job ?? world.github.job({ environment: 'production' })
+  const url = `${world.url}/v1/grants`
+  const token =
+    options.token ?? world.github.token(job, { audience: `${world.url}/jkt/${key.thumbprint}` })
+  const proof =
+    options.proof ??
+    (await makeProof(
+      key,
+      { url, token, now: world.clock.now() },
+      { ...options.proofLie, claims: { htm: 'GET', ...options.proofLie?.claims } },
+    ))
+  const response = await fetch(url, { headers: { Authorization: `DPoP ${token}`, DPoP: proof } })
+  const json = (await response.json()) as unknown
+  return { status: response.status, reply: json as GrantsReply, problem: json as Problem, token }
 }
