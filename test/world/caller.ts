@@ -143,6 +143,6 @@ export const listGrants = async (
       { ...options.proofLie, claims: { htm: 'GET', ...options.proofLie?.claims } },
     ))
   const response = await fetch(url, { headers: { Authorization: `DPoP ${token}`, DPoP: proof } })
-  const json = (await response.json())
+  const json = await response.json()
   return { status: response.status, reply: json as GrantsReply, problem: json as Problem, token }
 }
