@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import type { Problem, SessionsReply } from '../server/api.ts'
 import { endSessions, openSessions } from './broker.ts'
 import type { Exported } from './export/export.ts'
+import { AZURE_NOTICE } from './export/azure.ts'
 import { planExports, replacedBy, secretsIn } from './export/index.ts'
 import { Failure, type FailureCode } from './failure.ts'
 import { findEndpoint } from './id-token.ts'
@@ -113,6 +114,8 @@ const exportAll = (reply: SessionsReply, { inputs, root, key }: ExportTo): void 
   writeFiles(folder, plan)
   for (const { name, value } of plan.variables) exportVariable(name, value)
   if (replaced.length > 0) annotate(notice, replacedNotice(replaced))
+  if (reply.sessions.some(({ targets }) => targets.azure !== undefined))
+    annotate(notice, AZURE_NOTICE)
   if (outputCredentials)
     for (const [name, secret] of Object.entries(plan.secrets)) setOutput(name, secret)
 }

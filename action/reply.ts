@@ -1,5 +1,6 @@
 import type {
   AwsReply,
+  AzureReply,
   Code,
   Explain,
   ExplainedBlock,
@@ -29,7 +30,7 @@ const SESSION_TOKEN = /^[\w-]{16,256}$/
 const SECRET = /^[\x21-\x7e]{1,16384}$/
 const WORDS = /^[\x20-\x7e]{0,1024}$/
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
-const TARGETS = ['aws', 'token']
+const TARGETS = ['aws', 'azure', 'token']
 
 const record = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {}
@@ -105,6 +106,7 @@ const readSession = (session: Json): SessionReply => {
     expires_at: date(session),
     targets: {
       ...('aws' in targets ? { aws: readAws(record(targets['aws'])) } : {}),
+      ...('azure' in targets ? { azure: readAzure(record(targets['azure'])) } : {}),
       ...('token' in targets ? { token: readTokenReply(record(targets['token'])) } : {}),
     },
   }
@@ -119,6 +121,28 @@ const readAws = (aws: Json): AwsReply => ({
   region: member(aws, 'region', /^[a-z]{2,4}(-[a-z]{2,12}){1,3}-\d{1,2}$/),
   expires_at: date(aws),
   revocable: revocable(aws),
+})
+
+const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+const readAzure = (azure: Json): AzureReply => {
+  const tokens = list(azure['tokens'], 10).map((each) => readAzureToken(record(each)))
+  if (tokens.length === 0) throw malformed('tokens')
+  return {
+    tenant_id: member(azure, 'tenant_id', GUID),
+    client_id: member(azure, 'client_id', GUID),
+    subscription_id:
+      azure['subscription_id'] === null ? null : member(azure, 'subscription_id', GUID),
+    tokens,
+    expires_at: date(azure),
+    revocable: revocable(azure),
+  }
+}
+
+const readAzureToken = (token: Json): AzureReply['tokens'][number] => ({
+  scope: member(token, 'scope', /^[\x21-\x7e]{1,512}$/),
+  access_token: member(token, 'access_token', /^[\w.~+/-]{1,16384}=*$/),
+  expires_at: date(token),
 })
 
 const readTokenReply = (token: Json): TokenReply => ({

@@ -137,6 +137,7 @@ export interface GrantedTarget {
   readonly role_arn?: string
   readonly account_id?: string
   readonly region?: string
+  readonly client_id?: string
   readonly audience?: string
   readonly scope?: string
   readonly expires_at: string
@@ -154,9 +155,10 @@ export type Granted = Readonly<Record<string, GrantedSession>>
 /** `awsRegion`: the region that the step was asked to export instead of the grant's. */
 export const grantedBy = (reply: SessionsReply, awsRegion: string | null): Granted =>
   Object.fromEntries(
-    reply.sessions.map(({ id, grant, targets: { aws, token } }) => {
+    reply.sessions.map(({ id, grant, targets: { aws, azure, token } }) => {
       const targets = {
         ...(aws === undefined ? {} : { aws: awsFacts(aws, awsRegion) }),
+        ...(azure === undefined ? {} : { azure: azureFacts(azure) }),
         ...(token === undefined ? {} : { token: tokenFacts(token) }),
       }
       return [grant, { session_id: id, targets }]
@@ -164,6 +166,7 @@ export const grantedBy = (reply: SessionsReply, awsRegion: string | null): Grant
   )
 
 type Aws = NonNullable<SessionsReply['sessions'][number]['targets']['aws']>
+type Azure = NonNullable<SessionsReply['sessions'][number]['targets']['azure']>
 type Token = NonNullable<SessionsReply['sessions'][number]['targets']['token']>
 
 const awsFacts = (aws: Aws, awsRegion: string | null): GrantedTarget => ({
@@ -172,6 +175,13 @@ const awsFacts = (aws: Aws, awsRegion: string | null): GrantedTarget => ({
   region: awsRegion ?? aws.region,
   expires_at: aws.expires_at,
   revocable: aws.revocable,
+})
+
+const azureFacts = (azure: Azure): GrantedTarget => ({
+  client_id: azure.client_id,
+  scope: azure.tokens.map(({ scope }) => scope).join(' '),
+  expires_at: azure.expires_at,
+  revocable: azure.revocable,
 })
 
 const tokenFacts = ({ audience, scope, expires_at, revocable }: Token): GrantedTarget => ({
@@ -196,7 +206,7 @@ const targetsOf = (granted: Granted) =>
 export const grantedLines = (granted: Granted): readonly string[] =>
   targetsOf(granted).map(
     ({ grant, target, facts }) =>
-      `TVM granted ${grant}: ${target} ${facts.role_arn ?? facts.audience ?? ''} until ${facts.expires_at}`,
+      `TVM granted ${grant}: ${target} ${facts.role_arn ?? facts.client_id ?? facts.audience ?? ''} until ${facts.expires_at}`,
   )
 
 /** What was granted, for the job summary, and where the broker's record of it stands. */
@@ -208,7 +218,7 @@ export const grantSummary = (granted: Granted, reply: SessionsReply): string =>
       targetsOf(granted).map(({ grant, target, facts }) => [
         code(grant),
         target,
-        code(facts.role_arn ?? facts.audience ?? ''),
+        code(facts.role_arn ?? facts.client_id ?? facts.audience ?? ''),
         code(facts.region ?? facts.scope ?? ''),
         code(facts.expires_at),
         REVOCABLE[facts.revocable],

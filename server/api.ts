@@ -60,7 +60,7 @@ export type Code =
   | 'signer_unavailable'
   | 'internal_error'
 
-export type TargetName = 'aws' | 'token'
+export type TargetName = 'aws' | 'azure' | 'token'
 
 /** `immediate`: ending the session ends the credentials; `expiry_only`: they live until they expire. */
 export type Revocable = 'immediate' | 'eventual' | 'expiry_only'
@@ -84,6 +84,25 @@ export interface AwsReply {
   readonly revocable: Revocable
 }
 
+/** One token for one resource. */
+export interface AzureToken {
+  readonly scope: string
+  readonly access_token: string
+  /** RFC 3339. Entra's own end: later than the session's. */
+  readonly expires_at: string
+}
+
+export interface AzureReply {
+  readonly tenant_id: string
+  readonly client_id: string
+  readonly subscription_id: string | null
+  /** In the order of the grant's scopes. */
+  readonly tokens: readonly AzureToken[]
+  /** RFC 3339. When the last of them ends. */
+  readonly expires_at: string
+  readonly revocable: Revocable
+}
+
 export interface TokenReply {
   readonly token: string
   readonly token_type: 'DPoP' | 'Bearer'
@@ -95,6 +114,7 @@ export interface TokenReply {
 
 export interface TargetReplies {
   readonly aws?: AwsReply
+  readonly azure?: AzureReply
   readonly token?: TokenReply
 }
 

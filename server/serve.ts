@@ -229,6 +229,7 @@ const brokerParts = ({ config, world, keys, store, policies, issuers, strangers 
     tokenIssuerUrl: tokenIssuerUrl(config),
     world,
     aws: { endpoint: config.aws_endpoint },
+    azure: { authority: config.azure_authority },
     token: { audiences: config.token_audiences },
   })
   return {

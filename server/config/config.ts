@@ -35,6 +35,7 @@ interface Values {
   ca_certificates: readonly string[]
   token_audiences: readonly string[]
   aws_endpoint: string | null
+  azure_authority: string | null
   jwks_stale: number
   max_policy_age: number
   max_database_mb: number
@@ -80,6 +81,7 @@ export const KEYS: { readonly [K in ConfigKey]: Row<Values[K]> } = {
   ca_certificates: [list(path), []],
   token_audiences: [list(uri), []],
   aws_endpoint: [endpoint, null],
+  azure_authority: [endpoint, null],
   jwks_stale: [duration('0s', '24h'), 4 * 3_600_000],
   max_policy_age: [duration('1m', '168h'), 24 * 3_600_000],
   max_database_mb: [count(16, 16_777_216), 4096],

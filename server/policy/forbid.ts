@@ -1,7 +1,15 @@
 import type { TargetName } from '../api.ts'
 import type { Principal } from '../identity/principal.ts'
 import { matches } from './glob.ts'
-import type { AwsGrant, Grant, Guardrail, TargetSpecs, Test, TokenGrant } from './grant.ts'
+import type {
+  AwsGrant,
+  AzureGrant,
+  Grant,
+  Guardrail,
+  TargetSpecs,
+  Test,
+  TokenGrant,
+} from './grant.ts'
 import { escapes, traceLaw } from './hold.ts'
 
 type Facts<Spec> = Readonly<Record<string, (spec: Spec) => readonly string[]>>
@@ -17,13 +25,20 @@ const AWS: Facts<AwsGrant> = {
   chaining: ({ chaining }) => [String(chaining)],
 }
 
+const AZURE: Facts<AzureGrant> = {
+  tenant: ({ tenant }) => [tenant],
+  client: ({ client }) => [client],
+  subscription: ({ subscription }) => (subscription === null ? [] : [subscription]),
+  scopes: ({ scopes }) => scopes,
+}
+
 const TOKEN: Facts<TokenGrant> = {
   audience: ({ audience }) => [audience],
   scope: ({ scope }) => scope,
 }
 
 /** What a guardrail can speak of in each target's section, and its values in a grant; none: the section has no such thing. */
-const FACTS = { aws: AWS, token: TOKEN } satisfies {
+const FACTS = { aws: AWS, azure: AZURE, token: TOKEN } satisfies {
   [Name in TargetName]: Facts<Required<TargetSpecs>[Name]>
 }
 
@@ -47,9 +62,10 @@ const speaksOf = (path: string, test: Test, targets: TargetSpecs): boolean => {
 }
 
 /** null: the grant has no such target. */
-const factOf = (path: string, { aws, token }: TargetSpecs): readonly string[] | null => {
+const factOf = (path: string, { aws, azure, token }: TargetSpecs): readonly string[] | null => {
   const [target, fact = ''] = path.split('.')
   if (target === 'aws' && aws !== undefined) return AWS[fact]?.(aws) ?? null
+  if (target === 'azure' && azure !== undefined) return AZURE[fact]?.(azure) ?? null
   if (target === 'token' && token !== undefined) return TOKEN[fact]?.(token) ?? null
   return null
 }

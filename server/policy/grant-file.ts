@@ -132,7 +132,13 @@ const readGrant = ({ key, value }: Entry, reading: Reading): Grant | null => {
   const blocks = allow === null ? null : readAllow(allow, dialect, say)
   const times = readTimes(fields, say)
   const { tokenAudiences } = context
-  const targets = readTargets(fields, { dialect, tokenAudiences, ttl: times.ttl, say })
+  const targets = readTargets(fields, {
+    dialect,
+    tokenAudiences,
+    ttl: times.ttl,
+    acceptLifetime: times.acceptLifetime,
+    say,
+  })
   if (blocks === null) return null
   return {
     name: key.text,

@@ -104,6 +104,16 @@ export interface SessionStatement {
   >
 }
 
+export interface AzureGrant {
+  /** GUID of the Entra tenant, lower case. */
+  readonly tenant: string
+  /** Application (client) id: a GUID, lower case. */
+  readonly client: string
+  readonly subscription: string | null
+  /** At least one; `https://<host>[/path]/.default` or `<GUID>/.default`. A token is for one resource, so each is a token of its own. */
+  readonly scopes: readonly string[]
+}
+
 export interface TokenGrant {
   readonly audience: string
   readonly scope: readonly string[]
@@ -113,6 +123,7 @@ export interface TokenGrant {
 
 export interface TargetSpecs {
   readonly aws?: AwsGrant
+  readonly azure?: AzureGrant
   readonly token?: TokenGrant
 }
 

@@ -14,6 +14,7 @@ import {
   readVersion,
   type Fields,
 } from './read.ts'
+import { GUID } from './target-azure.ts'
 import { SCOPE } from './target-token.ts'
 import { readYaml, type Entry, type Node } from './yaml.ts'
 
@@ -28,6 +29,8 @@ export interface Owner {
   readonly ids: ReadonlySet<string>
   readonly roles: readonly Pattern[]
   readonly tags: readonly string[]
+  /** `<tenant>/<client>` of the Entra apps. */
+  readonly clients: readonly string[]
   /** Scopes by audience. */
   readonly audiences: ReadonlyMap<string, readonly string[]>
 }
@@ -39,8 +42,12 @@ export interface Owners {
 }
 
 const FILE_KEYS = { required: ['version'], optional: ['owners', 'retired'] }
-const OWNER_KEYS = { required: ['folder', 'prefix', 'owner_ids'], optional: ['aws', 'token'] }
+const OWNER_KEYS = {
+  required: ['folder', 'prefix', 'owner_ids'],
+  optional: ['aws', 'azure', 'token'],
+}
 const AWS_KEYS = { required: ['roles'], optional: ['tags'] }
+const AZURE_KEYS = { required: ['tenant', 'clients'], optional: [] }
 const TOKEN_KEYS = { required: ['audience', 'scope'], optional: [] }
 
 const FOLDER = {
@@ -79,7 +86,7 @@ const readOwner = ({ key, value }: Entry, context: PolicyContext, say: Say): Own
   const fields = readFields(value, `the owner '${key.text}'`, OWNER_KEYS, say)
   if (name === null || fields === null) return null
   const [folder, prefix, ids] = OWNER_KEYS.required.map(fields.get)
-  const [aws, token] = OWNER_KEYS.optional.map(fields.get)
+  const [aws, azure, token] = OWNER_KEYS.optional.map(fields.get)
   return {
     name,
     at: key.at,
@@ -87,6 +94,7 @@ const readOwner = ({ key, value }: Entry, context: PolicyContext, say: Say): Own
     prefix: (prefix && readText(prefix, 'prefix', PREFIX, say)) ?? '',
     ids: new Set(ids ? readIds(ids, context, say) : []),
     ...readAwsBounds(aws ?? null, say),
+    clients: azure ? readClients(azure, say) : [],
     audiences: new Map(token ? readAudiences(token, say) : []),
   }
 }
@@ -142,6 +150,16 @@ const readRole = (node: Node, say: Say): Pattern | null => {
       )
 }
 
+const readClients = (node: Node, say: Say): readonly string[] =>
+  (readList(node, 'azure', say)?.items ?? []).flatMap((item) => {
+    const fields = readFields(item, 'an entry of azure', AZURE_KEYS, say)
+    const [tenant, clients] = AZURE_KEYS.required.map((key) => fields?.get(key) ?? null)
+    const id = tenant ? (readText(tenant, 'tenant', GUID, say) ?? '') : ''
+    return (clients ? (readTexts(clients, 'clients', GUID, say) ?? []) : []).map(
+      (client) => `${id}/${client}`,
+    )
+  })
+
 const readAudiences = (node: Node, say: Say): readonly (readonly [string, readonly string[]])[] => {
   const sections = (readList(node, 'token', say)?.items ?? []).map((item) =>
     readFields(item, 'an entry of token', TOKEN_KEYS, say),
@@ -182,6 +200,7 @@ const refuseOverlaps = (owners: readonly Owner[], say: Say): void => {
 const overlapOf = (a: Owner, b: Owner): string | null => {
   if (isWithin(`${a.folder}/`, `${b.folder}/`)) return 'a folder'
   if (isWithin(a.prefix, b.prefix)) return 'a prefix'
+  if (b.clients.some((client) => a.clients.includes(client))) return 'an Entra app'
   const sources = new Set(a.roles.map(({ source }) => source))
   return b.roles.some(({ source }) => sources.has(source)) ? 'a role' : null
 }

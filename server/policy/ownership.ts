@@ -67,7 +67,7 @@ const exceeded = (at: Place, message: string) => ({
 
 /** What a grant names and its owner may not. */
 const excessesOf = (
-  { allow, issuer, targets: { aws, token } }: Grant,
+  { allow, issuer, targets: { aws, azure, token } }: Grant,
   owner: Owner,
   { issuers }: PolicyContext,
 ): readonly string[] => {
@@ -78,6 +78,9 @@ const excessesOf = (
     ...ids.filter((id) => !owner.ids.has(`${issuer}/${id}`)).map((id) => `${claim} ${id}`),
     ...(aws !== undefined && !owner.roles.some((role) => matches(role, aws.role))
       ? [aws.role]
+      : []),
+    ...(azure !== undefined && !owner.clients.includes(`${azure.tenant}/${azure.client}`)
+      ? [`the Entra app ${azure.client}`]
       : []),
     ...Object.keys(aws?.tags ?? {})
       .filter((tag) => !owner.tags.includes(tag))

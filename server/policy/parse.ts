@@ -66,25 +66,32 @@ const readOne = (file: PolicyFile, context: PolicyContext): GrantFile | null => 
 
 /** Two owners never name one cloud identity. IAM tells names apart without regard to case. */
 const refuseShared = (files: readonly GrantFile[]): readonly GrantFile[] => {
-  const named = files.flatMap(({ grants }) => grants).filter(({ targets }) => targets.aws)
-  const owners = Map.groupBy(named, roleOf)
+  const named = files
+    .flatMap(({ grants }) => grants)
+    .flatMap((grant) => identitiesOf(grant).map((identity) => ({ identity, grant })))
+  const owners = Map.groupBy(named, ({ identity }) => identity)
   return files.map((file) => {
     const { say, problems } = collectFindings()
     for (const grant of file.grants) {
-      const others = owners.get(roleOf(grant))?.filter(({ owner }) => owner !== grant.owner) ?? []
-      if (others.length > 0)
+      const other = identitiesOf(grant)
+        .flatMap((identity) => owners.get(identity) ?? [])
+        .find((one) => one.grant.owner !== grant.owner)
+      if (other !== undefined)
         say({
           code: 'owners_overlap',
           at: grant.at,
-          message: `'${grant.name}' and '${others[0]?.name ?? ''}' of another owner name one role`,
-          hint: 'a role belongs to one owner',
+          message: `'${grant.name}' and '${other.grant.name}' of another owner name one cloud identity`,
+          hint: 'a role or an app belongs to one owner',
         })
     }
     return withProblems(file, problems)
   })
 }
 
-const roleOf = ({ targets }: Grant): string => targets.aws?.role.toLowerCase() ?? ''
+const identitiesOf = ({ targets: { aws, azure } }: Grant): readonly string[] => [
+  ...(aws === undefined ? [] : [aws.role.toLowerCase()]),
+  ...(azure === undefined ? [] : [`${azure.tenant}/${azure.client}`]),
+]
 
 /** One team may do without `_owners.yaml`; several are kept apart by it or not at all. */
 const refuseSeveralOwners = (

@@ -4,6 +4,7 @@ import type { TargetSpecs } from './grant.ts'
 import type { Say } from './problem.ts'
 import type { Fields } from './read.ts'
 import { readAws } from './target-aws.ts'
+import { readAzure } from './target-azure.ts'
 import { readToken } from './target-token.ts'
 import type { Node } from './yaml.ts'
 
@@ -13,6 +14,8 @@ export interface TargetScope {
   readonly tokenAudiences: readonly string[]
   /** Seconds: the grant's. */
   readonly ttl: number
+  /** Seconds: the grant's; null where it has none. */
+  readonly acceptLifetime: number | null
   readonly say: Say
 }
 
@@ -23,6 +26,7 @@ type Read<Name extends TargetName> = (
 
 const READERS: { readonly [Name in TargetName]: Read<Name> } = {
   aws: (node, { dialect, say }) => readAws(node, dialect, say),
+  azure: (node, { acceptLifetime, say }) => readAzure(node, { acceptLifetime, say }),
   token: (node, { tokenAudiences, ttl, say }) =>
     readToken(node, { audiences: tokenAudiences, ttl, say }),
 }
@@ -30,7 +34,7 @@ const READERS: { readonly [Name in TargetName]: Read<Name> } = {
 export const TARGET_NAMES = Object.keys(READERS) as readonly TargetName[]
 
 /** Words of the language that other versions know. */
-export const FOREIGN_TARGETS: readonly string[] = ['gcp', 'azure', 'github']
+export const FOREIGN_TARGETS: readonly string[] = ['gcp', 'github']
 
 /** The target sections of a grant: at least one. */
 export const readTargets = (fields: Fields, scope: TargetScope): TargetSpecs => {
@@ -43,8 +47,13 @@ export const readTargets = (fields: Fields, scope: TargetScope): TargetSpecs => 
       hint: `add a section: ${TARGET_NAMES.join(', ')}`,
     })
   const aws = section('aws', fields, scope)
+  const azure = section('azure', fields, scope)
   const token = section('token', fields, scope)
-  return { ...(aws !== null && { aws }), ...(token !== null && { token }) }
+  return {
+    ...(aws !== null && { aws }),
+    ...(azure !== null && { azure }),
+    ...(token !== null && { token }),
+  }
 }
 
 const section = <Name extends TargetName>(name: Name, fields: Fields, scope: TargetScope) => {

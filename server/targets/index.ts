@@ -4,6 +4,7 @@ import { described } from '../log.ts'
 import type { TargetSpecs } from '../policy/grant.ts'
 import type { World } from '../world.ts'
 import { awsTarget } from './aws.ts'
+import { azureTarget } from './azure.ts'
 import { within } from './bounded.ts'
 import type {
   MintAll,
@@ -25,10 +26,14 @@ export interface TargetParts {
   readonly tokenSigner: Signer
   readonly issuerUrl: string
   readonly tokenIssuerUrl: string
-  readonly world: Pick<World, 'random' | 'sleep'>
+  readonly world: Pick<World, 'random' | 'sleep' | 'fetch'>
   readonly aws: {
     /** Where STS answers; null: the regional endpoint of each grant's region. */
     readonly endpoint: string | null
+  }
+  readonly azure: {
+    /** Origin of the login host; null: the public cloud's. */
+    readonly authority: string | null
   }
   readonly token: {
     /** The operator's `token_audiences`, each of which `audienceProblem` has passed. */
@@ -52,6 +57,13 @@ const MAKERS = {
       endpoint: parts.aws.endpoint,
       world: parts.world,
     }),
+  azure: (parts) =>
+    azureTarget({
+      signer: parts.signer,
+      issuerUrl: parts.issuerUrl,
+      authority: parts.azure.authority,
+      world: parts.world,
+    }),
   token: (parts) =>
     tokenTarget({
       signer: parts.tokenSigner,
@@ -65,6 +77,7 @@ export const TARGET_NAMES = Object.keys(MAKERS) as readonly TargetName[]
 
 export const makeTargets = (parts: TargetParts): Targets => ({
   aws: MAKERS.aws(parts),
+  azure: MAKERS.azure(parts),
   token: MAKERS.token(parts),
 })
 

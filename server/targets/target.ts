@@ -1,4 +1,4 @@
-import type { AwsReply, Revocable, TargetName, TokenReply } from '../api.ts'
+import type { AwsReply, AzureReply, AzureToken, Revocable, TargetName, TokenReply } from '../api.ts'
 import type { AuditValue } from '../audit/record.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Grant } from '../policy/grant.ts'
@@ -10,11 +10,15 @@ export type Sealed<Reply, Keys extends keyof Reply> = Omit<Reply, Keys> &
   Readonly<Record<Keys, Secret>>
 
 export type SealedAws = Sealed<AwsReply, 'secret_access_key' | 'session_token'>
+export type SealedAzure = Omit<AzureReply, 'tokens'> & {
+  readonly tokens: readonly Sealed<AzureToken, 'access_token'>[]
+}
 export type SealedToken = Sealed<TokenReply, 'token'>
 
 /** `TargetReplies` of the wire before `revealedJson`. */
 export interface SealedReplies {
   readonly aws?: SealedAws
+  readonly azure?: SealedAzure
   readonly token?: SealedToken
 }
 
@@ -69,7 +73,7 @@ export interface MintOutcome {
   readonly grant: string
   readonly sessionId: string
   readonly target: TargetName
-  readonly result: Minted<SealedAws | SealedToken> | MintRefusal
+  readonly result: Minted<SealedAws | SealedAzure | SealedToken> | MintRefusal
 }
 
 /** Everything that one grant vends. */

@@ -7,6 +7,7 @@ export const SECRETS = {
   secretAccessKey: 'CANARY/secret+access=key',
   sessionToken: 'CANARY//session+token==',
   token: 'eyJCANARY.eyJ0b2tlbiI6MX0.c2ln',
+  azureToken: 'eyJCANARY.eyJhcm0iOjF9.c2ln',
   session: (n: number) => `tvm_CANARYsession${String(n).padEnd(30, 'x')}`,
 } as const
 
@@ -29,6 +30,21 @@ export const aws = {
   role_arn: 'arn:aws:iam::111122223333:role/tvm/payments-deploy',
   region: 'eu-west-1',
   expires_at: '2026-11-22T12:15:00.000Z',
+  revocable: 'expiry_only',
+} as const
+
+export const azure = {
+  tenant_id: '6f1f0d8b-4e0c-4f6e-9b1b-0a2f6f3c7d11',
+  client_id: 'b7c0a1de-52f3-4a86-8d0e-1c2d3e4f5a6b',
+  subscription_id: null,
+  tokens: [
+    {
+      scope: 'https://management.azure.com/.default',
+      access_token: SECRETS.azureToken,
+      expires_at: '2026-11-22T13:30:00Z',
+    },
+  ],
+  expires_at: '2026-11-22T13:30:00Z',
   revocable: 'expiry_only',
 } as const
 

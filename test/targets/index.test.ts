@@ -73,6 +73,11 @@ const targetsOf = (
   token: TokenMint = () => Promise.resolve(tokenMade()),
 ): Targets => ({
   aws: { name: 'aws', revocable: 'expiry_only', mint: (_, given) => aws(given) },
+  azure: {
+    name: 'azure',
+    revocable: 'expiry_only',
+    mint: () => Promise.reject(new Error('not asked')),
+  },
   token: { name: 'token', revocable: 'expiry_only', mint: (_, given) => token(given) },
 })
 
@@ -203,6 +208,7 @@ describe('the list of targets', () => {
       tokenIssuerUrl: 'https://broker.acme.dev/tokens',
       world: quickWorld(),
       aws: { endpoint },
+      azure: { authority: null },
       token: { audiences: [TOKEN.audience] },
     })
 
