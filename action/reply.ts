@@ -6,6 +6,7 @@ import type {
   ExplainedBlock,
   ExplainedGrant,
   ExplainedLine,
+  GcpReply,
   Problem,
   Revocable,
   SessionReply,
@@ -30,7 +31,7 @@ const SESSION_TOKEN = /^[\w-]{16,256}$/
 const SECRET = /^[\x21-\x7e]{1,16384}$/
 const WORDS = /^[\x20-\x7e]{0,1024}$/
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
-const TARGETS = ['aws', 'azure', 'token']
+const TARGETS = ['aws', 'azure', 'gcp', 'token']
 
 const record = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {}
@@ -107,6 +108,7 @@ const readSession = (session: Json): SessionReply => {
     targets: {
       ...('aws' in targets ? { aws: readAws(record(targets['aws'])) } : {}),
       ...('azure' in targets ? { azure: readAzure(record(targets['azure'])) } : {}),
+      ...('gcp' in targets ? { gcp: readGcp(record(targets['gcp'])) } : {}),
       ...('token' in targets ? { token: readTokenReply(record(targets['token'])) } : {}),
     },
   }
@@ -144,6 +146,24 @@ const readAzureToken = (token: Json): AzureReply['tokens'][number] => ({
   access_token: member(token, 'access_token', /^[\w.~+/-]{1,16384}=*$/),
   expires_at: date(token),
 })
+
+const readGcp = (gcp: Json): GcpReply => ({
+  access_token: member(gcp, 'access_token', /^[\w.~+/-]{1,16384}=*$/),
+  project_id: member(gcp, 'project_id', /^[a-z0-9][a-z0-9.:-]{1,128}$/),
+  service_account:
+    gcp['service_account'] === null
+      ? null
+      : member(gcp, 'service_account', /^[a-z0-9-]{1,64}@[a-z0-9.-]{1,190}$/),
+  scopes: scopesOf(gcp),
+  expires_at: date(gcp),
+  revocable: revocable(gcp),
+})
+
+const scopesOf = ({ scopes }: Json): readonly string[] =>
+  list(scopes, 64).map((scope) => {
+    if (matches(scope, /^https:\/\/[\w./-]{1,256}$/)) return scope
+    throw malformed('scopes')
+  })
 
 const readTokenReply = (token: Json): TokenReply => ({
   token: member(token, 'token', /^[\w.~+/-]{1,16384}=*$/),

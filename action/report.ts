@@ -138,6 +138,8 @@ export interface GrantedTarget {
   readonly account_id?: string
   readonly region?: string
   readonly client_id?: string
+  readonly project_id?: string
+  readonly service_account?: string
   readonly audience?: string
   readonly scope?: string
   readonly expires_at: string
@@ -155,10 +157,11 @@ export type Granted = Readonly<Record<string, GrantedSession>>
 /** `awsRegion`: the region that the step was asked to export instead of the grant's. */
 export const grantedBy = (reply: SessionsReply, awsRegion: string | null): Granted =>
   Object.fromEntries(
-    reply.sessions.map(({ id, grant, targets: { aws, azure, token } }) => {
+    reply.sessions.map(({ id, grant, targets: { aws, azure, gcp, token } }) => {
       const targets = {
         ...(aws === undefined ? {} : { aws: awsFacts(aws, awsRegion) }),
         ...(azure === undefined ? {} : { azure: azureFacts(azure) }),
+        ...(gcp === undefined ? {} : { gcp: gcpFacts(gcp) }),
         ...(token === undefined ? {} : { token: tokenFacts(token) }),
       }
       return [grant, { session_id: id, targets }]
@@ -167,6 +170,7 @@ export const grantedBy = (reply: SessionsReply, awsRegion: string | null): Grant
 
 type Aws = NonNullable<SessionsReply['sessions'][number]['targets']['aws']>
 type Azure = NonNullable<SessionsReply['sessions'][number]['targets']['azure']>
+type Gcp = NonNullable<SessionsReply['sessions'][number]['targets']['gcp']>
 type Token = NonNullable<SessionsReply['sessions'][number]['targets']['token']>
 
 const awsFacts = (aws: Aws, awsRegion: string | null): GrantedTarget => ({
@@ -182,6 +186,14 @@ const azureFacts = (azure: Azure): GrantedTarget => ({
   scope: azure.tokens.map(({ scope }) => scope).join(' '),
   expires_at: azure.expires_at,
   revocable: azure.revocable,
+})
+
+/** Without an account the job is itself, in its project. */
+const gcpFacts = (gcp: Gcp): GrantedTarget => ({
+  project_id: gcp.project_id,
+  ...(gcp.service_account !== null && { service_account: gcp.service_account }),
+  expires_at: gcp.expires_at,
+  revocable: gcp.revocable,
 })
 
 const tokenFacts = ({ audience, scope, expires_at, revocable }: Token): GrantedTarget => ({
@@ -202,11 +214,20 @@ const targetsOf = (granted: Granted) =>
     Object.entries(targets).map(([target, facts]) => ({ grant, target, facts })),
   )
 
+/** What the credentials are for, in one word. */
+const nameOf = (facts: GrantedTarget): string =>
+  facts.role_arn ??
+  facts.client_id ??
+  facts.service_account ??
+  facts.project_id ??
+  facts.audience ??
+  ''
+
 /** One line for each target, for the log. */
 export const grantedLines = (granted: Granted): readonly string[] =>
   targetsOf(granted).map(
     ({ grant, target, facts }) =>
-      `TVM granted ${grant}: ${target} ${facts.role_arn ?? facts.client_id ?? facts.audience ?? ''} until ${facts.expires_at}`,
+      `TVM granted ${grant}: ${target} ${nameOf(facts)} until ${facts.expires_at}`,
   )
 
 /** What was granted, for the job summary, and where the broker's record of it stands. */

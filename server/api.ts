@@ -60,7 +60,7 @@ export type Code =
   | 'signer_unavailable'
   | 'internal_error'
 
-export type TargetName = 'aws' | 'azure' | 'token'
+export type TargetName = 'aws' | 'azure' | 'gcp' | 'token'
 
 /** `immediate`: ending the session ends the credentials; `expiry_only`: they live until they expire. */
 export type Revocable = 'immediate' | 'eventual' | 'expiry_only'
@@ -103,6 +103,16 @@ export interface AzureReply {
   readonly revocable: Revocable
 }
 
+export interface GcpReply {
+  readonly access_token: string
+  readonly project_id: string
+  /** E-mail address; null: the token is the job's own federated identity. */
+  readonly service_account: string | null
+  readonly scopes: readonly string[]
+  readonly expires_at: string
+  readonly revocable: Revocable
+}
+
 export interface TokenReply {
   readonly token: string
   readonly token_type: 'DPoP' | 'Bearer'
@@ -115,6 +125,7 @@ export interface TokenReply {
 export interface TargetReplies {
   readonly aws?: AwsReply
   readonly azure?: AzureReply
+  readonly gcp?: GcpReply
   readonly token?: TokenReply
 }
 

@@ -230,6 +230,7 @@ const brokerParts = ({ config, world, keys, store, policies, issuers, strangers 
     world,
     aws: { endpoint: config.aws_endpoint },
     azure: { authority: config.azure_authority },
+    gcp: { endpoint: config.gcp_endpoint },
     token: { audiences: config.token_audiences },
   })
   return {

@@ -69,7 +69,7 @@ const rankOf = (room: string): number => {
 
 const serverFiles = sources('server')
 
-const TARGETS = ['aws', 'azure', 'token'] as const satisfies readonly TargetName[]
+const TARGETS = ['aws', 'azure', 'gcp', 'token'] as const satisfies readonly TargetName[]
 
 /** The target that a file belongs to: `targets/aws.ts` or `targets/aws/…`; null: none, or all. */
 const targetOf = (file: string): string | null =>

@@ -3,19 +3,26 @@ import { Failure } from '../failure.ts'
 import { exportAws } from './aws.ts'
 import { azureSecrets, exportAzure } from './azure.ts'
 import type { Exported, ExportPlace } from './export.ts'
+import { exportGcp } from './gcp.ts'
 import { exportToken } from './token.ts'
 
 /** The only list of exports. */
-const EXPORTS = { aws: exportAws, azure: exportAzure, token: exportToken } as const satisfies {
+const EXPORTS = {
+  aws: exportAws,
+  azure: exportAzure,
+  gcp: exportGcp,
+  token: exportToken,
+} as const satisfies {
   [Name in TargetName]: (reply: NonNullable<TargetReplies[Name]>, place: ExportPlace) => Exported
 }
 
 /** Every secret in a reply; to be masked before anything else is written. */
 export const secretsIn = (reply: SessionsReply): readonly string[] =>
-  reply.sessions.flatMap(({ token, targets: { aws, azure, token: jwt } }) => [
+  reply.sessions.flatMap(({ token, targets: { aws, azure, gcp, token: jwt } }) => [
     token,
     ...(aws === undefined ? [] : [aws.access_key_id, aws.secret_access_key, aws.session_token]),
     ...(azure === undefined ? [] : azureSecrets(azure)),
+    ...(gcp === undefined ? [] : [gcp.access_token]),
     ...(jwt === undefined ? [] : [jwt.token]),
   ])
 
@@ -25,6 +32,7 @@ export const planExports = (reply: SessionsReply, place: ExportPlace): Exported 
   const plans = reply.sessions.flatMap(({ targets }) => [
     ...(targets.aws === undefined ? [] : [EXPORTS.aws(targets.aws, place)]),
     ...(targets.azure === undefined ? [] : [EXPORTS.azure(targets.azure, place)]),
+    ...(targets.gcp === undefined ? [] : [EXPORTS.gcp(targets.gcp, place)]),
     ...(targets.token === undefined ? [] : [EXPORTS.token(targets.token, place)]),
   ])
   return {

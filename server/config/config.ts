@@ -36,6 +36,7 @@ interface Values {
   token_audiences: readonly string[]
   aws_endpoint: string | null
   azure_authority: string | null
+  gcp_endpoint: string | null
   jwks_stale: number
   max_policy_age: number
   max_database_mb: number
@@ -82,6 +83,7 @@ export const KEYS: { readonly [K in ConfigKey]: Row<Values[K]> } = {
   token_audiences: [list(uri), []],
   aws_endpoint: [endpoint, null],
   azure_authority: [endpoint, null],
+  gcp_endpoint: [endpoint, null],
   jwks_stale: [duration('0s', '24h'), 4 * 3_600_000],
   max_policy_age: [duration('1m', '168h'), 24 * 3_600_000],
   max_database_mb: [count(16, 16_777_216), 4096],

@@ -23,6 +23,8 @@ export interface CloudToken {
   readonly jti: string
   /** Milliseconds. */
   readonly now: number
+  /** Seconds since the epoch; a minute from now when absent. Google's federated token lives as long as ours. */
+  readonly exp?: number
   readonly aws?: AwsClaims
 }
 
@@ -68,7 +70,7 @@ export const signCloudToken = (signer: Signer, token: CloudToken): Promise<Secre
     sub: `grant:${token.grant}`,
     aud: token.audience,
     ...times(token.now),
-    exp: seconds(token.now) + CLOUD_LIFETIME,
+    exp: token.exp ?? seconds(token.now) + CLOUD_LIFETIME,
     jti: token.jti,
     grant: token.grant,
     job: token.job,

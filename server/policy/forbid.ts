@@ -4,6 +4,7 @@ import { matches } from './glob.ts'
 import type {
   AwsGrant,
   AzureGrant,
+  GcpGrant,
   Grant,
   Guardrail,
   TargetSpecs,
@@ -32,13 +33,21 @@ const AZURE: Facts<AzureGrant> = {
   scopes: ({ scopes }) => scopes,
 }
 
+const GCP: Facts<GcpGrant> = {
+  provider: ({ provider }) => [provider],
+  service_account: ({ serviceAccount }) => (serviceAccount === null ? [] : [serviceAccount]),
+  project: ({ project }) => [project],
+  scopes: ({ scopes }) => scopes,
+  access_boundary: ({ accessBoundary }) => (accessBoundary === null ? [] : ['present']),
+}
+
 const TOKEN: Facts<TokenGrant> = {
   audience: ({ audience }) => [audience],
   scope: ({ scope }) => scope,
 }
 
 /** What a guardrail can speak of in each target's section, and its values in a grant; none: the section has no such thing. */
-const FACTS = { aws: AWS, azure: AZURE, token: TOKEN } satisfies {
+const FACTS = { aws: AWS, azure: AZURE, gcp: GCP, token: TOKEN } satisfies {
   [Name in TargetName]: Facts<Required<TargetSpecs>[Name]>
 }
 
@@ -47,7 +56,7 @@ export const FACT_PATHS: readonly string[] = Object.entries(FACTS).flatMap(([tar
 )
 
 /** Facts that take no wildcard. */
-export const LITERAL_FACTS: readonly string[] = ['token.audience', 'token.scope']
+export const LITERAL_FACTS: readonly string[] = ['gcp.scopes', 'token.audience', 'token.scope']
 
 /** Does this law speak of this grant in the hands of this principal? */
 export const forbids = (guardrail: Guardrail, grant: Grant, principal: Principal): boolean =>
@@ -62,10 +71,14 @@ const speaksOf = (path: string, test: Test, targets: TargetSpecs): boolean => {
 }
 
 /** null: the grant has no such target. */
-const factOf = (path: string, { aws, azure, token }: TargetSpecs): readonly string[] | null => {
+const factOf = (
+  path: string,
+  { aws, azure, gcp, token }: TargetSpecs,
+): readonly string[] | null => {
   const [target, fact = ''] = path.split('.')
   if (target === 'aws' && aws !== undefined) return AWS[fact]?.(aws) ?? null
   if (target === 'azure' && azure !== undefined) return AZURE[fact]?.(azure) ?? null
+  if (target === 'gcp' && gcp !== undefined) return GCP[fact]?.(gcp) ?? null
   if (target === 'token' && token !== undefined) return TOKEN[fact]?.(token) ?? null
   return null
 }

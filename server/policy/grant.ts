@@ -114,6 +114,29 @@ export interface AzureGrant {
   readonly scopes: readonly string[]
 }
 
+export interface GcpGrant {
+  /** `projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>` */
+  readonly provider: string
+  /** E-mail address of the account to act as; null: the job acts as its own federated identity. */
+  readonly serviceAccount: string | null
+  /** The project id that tools are told; it grants nothing. */
+  readonly project: string
+  /** OAuth scopes, written out as URLs. */
+  readonly scopes: readonly string[]
+  /** What the token is cut down to, in Cloud Storage; null: it can do what its account can. */
+  readonly accessBoundary: readonly GcpBoundaryRule[] | null
+}
+
+/** One rule of a Credential Access Boundary; what any of them allows is allowed. */
+export interface GcpBoundaryRule {
+  /** `//storage.googleapis.com/projects/_/buckets/<bucket>` */
+  readonly resource: string
+  /** `inRole:roles/storage.<name>` */
+  readonly permissions: readonly string[]
+  /** A CEL expression over `resource.name` and `api.getAttribute`; null: always. */
+  readonly condition: string | null
+}
+
 export interface TokenGrant {
   readonly audience: string
   readonly scope: readonly string[]
@@ -124,6 +147,7 @@ export interface TokenGrant {
 export interface TargetSpecs {
   readonly aws?: AwsGrant
   readonly azure?: AzureGrant
+  readonly gcp?: GcpGrant
   readonly token?: TokenGrant
 }
 

@@ -15,6 +15,7 @@ import {
   type Fields,
 } from './read.ts'
 import { GUID } from './target-azure.ts'
+import { PROVIDER } from './target-gcp.ts'
 import { SCOPE } from './target-token.ts'
 import { readYaml, type Entry, type Node } from './yaml.ts'
 
@@ -31,6 +32,9 @@ export interface Owner {
   readonly tags: readonly string[]
   /** `<tenant>/<client>` of the Entra apps. */
   readonly clients: readonly string[]
+  readonly serviceAccounts: readonly Pattern[]
+  /** Of workload identity, for grants that act as themselves. */
+  readonly providers: readonly string[]
   /** Scopes by audience. */
   readonly audiences: ReadonlyMap<string, readonly string[]>
 }
@@ -44,10 +48,11 @@ export interface Owners {
 const FILE_KEYS = { required: ['version'], optional: ['owners', 'retired'] }
 const OWNER_KEYS = {
   required: ['folder', 'prefix', 'owner_ids'],
-  optional: ['aws', 'azure', 'token'],
+  optional: ['aws', 'azure', 'gcp', 'token'],
 }
 const AWS_KEYS = { required: ['roles'], optional: ['tags'] }
 const AZURE_KEYS = { required: ['tenant', 'clients'], optional: [] }
+const GCP_KEYS = { required: [], optional: ['service_accounts', 'providers'] }
 const TOKEN_KEYS = { required: ['audience', 'scope'], optional: [] }
 
 const FOLDER = {
@@ -57,6 +62,7 @@ const FOLDER = {
 const PREFIX = { pattern: /^[a-z][a-z0-9-]{0,61}$/, hint: 'how its grants begin, e.g. payments-' }
 const OWNER_ID = { pattern: ID, hint: 'digits, quoted or not' }
 const ROLE = /^arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role\/./
+const SERVICE_ACCOUNT = /^[a-z0-9*?-]+@(?:[a-z0-9-]+\.)+gserviceaccount\.com$/
 const ANY_TEXT = { pattern: /^.{1,256}$/u, hint: '1 to 256 characters' }
 
 /** `_owners.yaml`: how teams are kept apart. */
@@ -86,7 +92,7 @@ const readOwner = ({ key, value }: Entry, context: PolicyContext, say: Say): Own
   const fields = readFields(value, `the owner '${key.text}'`, OWNER_KEYS, say)
   if (name === null || fields === null) return null
   const [folder, prefix, ids] = OWNER_KEYS.required.map(fields.get)
-  const [aws, azure, token] = OWNER_KEYS.optional.map(fields.get)
+  const [aws, azure, gcp, token] = OWNER_KEYS.optional.map(fields.get)
   return {
     name,
     at: key.at,
@@ -95,6 +101,7 @@ const readOwner = ({ key, value }: Entry, context: PolicyContext, say: Say): Own
     ids: new Set(ids ? readIds(ids, context, say) : []),
     ...readAwsBounds(aws ?? null, say),
     clients: azure ? readClients(azure, say) : [],
+    ...readGcpBounds(gcp ?? null, say),
     audiences: new Map(token ? readAudiences(token, say) : []),
   }
 }
@@ -160,6 +167,35 @@ const readClients = (node: Node, say: Say): readonly string[] =>
     )
   })
 
+const readGcpBounds = (
+  node: Node | null,
+  say: Say,
+): Pick<Owner, 'serviceAccounts' | 'providers'> => {
+  const fields = node === null ? null : readFields(node, 'gcp', GCP_KEYS, say)
+  const [accounts, providers] = GCP_KEYS.optional.map((key) => fields?.get(key) ?? null)
+  const patterns = (accounts && readList(accounts, 'service_accounts', say)?.items)?.map((item) =>
+    readServiceAccount(item, say),
+  )
+  return {
+    serviceAccounts: (patterns ?? []).filter((pattern) => pattern !== null),
+    providers: (providers && readTexts(providers, 'providers', PROVIDER, say)) ?? [],
+  }
+}
+
+const readServiceAccount = (node: Node, say: Say): Pattern | null => {
+  const scalar = readString(node, 'a service account', say)
+  if (scalar === null) return null
+  return SERVICE_ACCOUNT.test(scalar.text)
+    ? readGlob(scalar, 'a service account', true, say)
+    : say(
+        invalid(
+          node.at,
+          'a service account is refused',
+          '<name>@<project>.iam.gserviceaccount.com, with wildcards in the name only',
+        ),
+      )
+}
+
 const readAudiences = (node: Node, say: Say): readonly (readonly [string, readonly string[]])[] => {
   const sections = (readList(node, 'token', say)?.items ?? []).map((item) =>
     readFields(item, 'an entry of token', TOKEN_KEYS, say),
@@ -202,7 +238,9 @@ const overlapOf = (a: Owner, b: Owner): string | null => {
   if (isWithin(a.prefix, b.prefix)) return 'a prefix'
   if (b.clients.some((client) => a.clients.includes(client))) return 'an Entra app'
   const sources = new Set(a.roles.map(({ source }) => source))
-  return b.roles.some(({ source }) => sources.has(source)) ? 'a role' : null
+  if (b.roles.some(({ source }) => sources.has(source))) return 'a role'
+  const accounts = new Set(a.serviceAccounts.map(({ source }) => source))
+  return b.serviceAccounts.some(({ source }) => accounts.has(source)) ? 'a service account' : null
 }
 
 const isWithin = (a: string, b: string): boolean => a.startsWith(b) || b.startsWith(a)

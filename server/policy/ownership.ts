@@ -1,7 +1,7 @@
 import { valuesOf } from './block.ts'
 import { matches } from './glob.ts'
 import type { GrantFile, PolicyContext } from './grant-file.ts'
-import type { Grant, Place, PolicyProblem } from './grant.ts'
+import type { GcpGrant, Grant, Place, PolicyProblem } from './grant.ts'
 import type { Owner, Owners } from './owners.ts'
 import { collectFindings, suggest, type Say } from './problem.ts'
 
@@ -67,7 +67,7 @@ const exceeded = (at: Place, message: string) => ({
 
 /** What a grant names and its owner may not. */
 const excessesOf = (
-  { allow, issuer, targets: { aws, azure, token } }: Grant,
+  { allow, issuer, targets: { aws, azure, gcp, token } }: Grant,
   owner: Owner,
   { issuers }: PolicyContext,
 ): readonly string[] => {
@@ -85,9 +85,17 @@ const excessesOf = (
     ...Object.keys(aws?.tags ?? {})
       .filter((tag) => !owner.tags.includes(tag))
       .map((tag) => `the tag '${tag}'`),
+    ...(gcp === undefined ? [] : gcpExcess(gcp, owner)),
     ...(scopes === null ? [`the audience ${token?.audience ?? ''}`] : []),
     ...(token?.scope ?? [])
       .filter((scope) => scopes !== null && !scopes.includes(scope))
       .map((scope) => `the scope '${scope}'`),
   ]
+}
+
+/** An account is named, or with direct federation the provider that the job's own identity is of. */
+const gcpExcess = ({ serviceAccount, provider }: GcpGrant, owner: Owner): readonly string[] => {
+  if (serviceAccount === null) return owner.providers.includes(provider) ? [] : [provider]
+  const known = owner.serviceAccounts.some((account) => matches(account, serviceAccount))
+  return known ? [] : [serviceAccount]
 }

@@ -81,16 +81,18 @@ const refuseShared = (files: readonly GrantFile[]): readonly GrantFile[] => {
           code: 'owners_overlap',
           at: grant.at,
           message: `'${grant.name}' and '${other.grant.name}' of another owner name one cloud identity`,
-          hint: 'a role or an app belongs to one owner',
+          hint: 'a role, an app or a service account belongs to one owner',
         })
     }
     return withProblems(file, problems)
   })
 }
 
-const identitiesOf = ({ targets: { aws, azure } }: Grant): readonly string[] => [
+/** With direct federation the identity is the grant's own name, which no two grants share. */
+const identitiesOf = ({ targets: { aws, azure, gcp } }: Grant): readonly string[] => [
   ...(aws === undefined ? [] : [aws.role.toLowerCase()]),
   ...(azure === undefined ? [] : [`${azure.tenant}/${azure.client}`]),
+  ...(typeof gcp?.serviceAccount === 'string' ? [gcp.serviceAccount] : []),
 ]
 
 /** One team may do without `_owners.yaml`; several are kept apart by it or not at all. */

@@ -5,6 +5,7 @@ import type { Say } from './problem.ts'
 import type { Fields } from './read.ts'
 import { readAws } from './target-aws.ts'
 import { readAzure } from './target-azure.ts'
+import { readGcp } from './target-gcp.ts'
 import { readToken } from './target-token.ts'
 import type { Node } from './yaml.ts'
 
@@ -27,6 +28,7 @@ type Read<Name extends TargetName> = (
 const READERS: { readonly [Name in TargetName]: Read<Name> } = {
   aws: (node, { dialect, say }) => readAws(node, dialect, say),
   azure: (node, { acceptLifetime, say }) => readAzure(node, { acceptLifetime, say }),
+  gcp: (node, { say }) => readGcp(node, say),
   token: (node, { tokenAudiences, ttl, say }) =>
     readToken(node, { audiences: tokenAudiences, ttl, say }),
 }
@@ -34,7 +36,7 @@ const READERS: { readonly [Name in TargetName]: Read<Name> } = {
 export const TARGET_NAMES = Object.keys(READERS) as readonly TargetName[]
 
 /** Words of the language that other versions know. */
-export const FOREIGN_TARGETS: readonly string[] = ['gcp', 'github']
+export const FOREIGN_TARGETS: readonly string[] = ['github']
 
 /** The target sections of a grant: at least one. */
 export const readTargets = (fields: Fields, scope: TargetScope): TargetSpecs => {
@@ -48,10 +50,12 @@ export const readTargets = (fields: Fields, scope: TargetScope): TargetSpecs => 
     })
   const aws = section('aws', fields, scope)
   const azure = section('azure', fields, scope)
+  const gcp = section('gcp', fields, scope)
   const token = section('token', fields, scope)
   return {
     ...(aws !== null && { aws }),
     ...(azure !== null && { azure }),
+    ...(gcp !== null && { gcp }),
     ...(token !== null && { token }),
   }
 }

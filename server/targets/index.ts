@@ -6,6 +6,7 @@ import type { World } from '../world.ts'
 import { awsTarget } from './aws.ts'
 import { azureTarget } from './azure.ts'
 import { within } from './bounded.ts'
+import { gcpTarget } from './gcp.ts'
 import type {
   MintAll,
   MintedAll,
@@ -26,7 +27,7 @@ export interface TargetParts {
   readonly tokenSigner: Signer
   readonly issuerUrl: string
   readonly tokenIssuerUrl: string
-  readonly world: Pick<World, 'random' | 'sleep' | 'fetch'>
+  readonly world: Pick<World, 'now' | 'random' | 'sleep' | 'fetch'>
   readonly aws: {
     /** Where STS answers; null: the regional endpoint of each grant's region. */
     readonly endpoint: string | null
@@ -34,6 +35,10 @@ export interface TargetParts {
   readonly azure: {
     /** Origin of the login host; null: the public cloud's. */
     readonly authority: string | null
+  }
+  readonly gcp: {
+    /** Where STS and IAM Credentials answer; null: Google's own hosts. */
+    readonly endpoint: string | null
   }
   readonly token: {
     /** The operator's `token_audiences`, each of which `audienceProblem` has passed. */
@@ -64,6 +69,13 @@ const MAKERS = {
       authority: parts.azure.authority,
       world: parts.world,
     }),
+  gcp: (parts) =>
+    gcpTarget({
+      signer: parts.signer,
+      issuerUrl: parts.issuerUrl,
+      endpoint: parts.gcp.endpoint,
+      world: parts.world,
+    }),
   token: (parts) =>
     tokenTarget({
       signer: parts.tokenSigner,
@@ -78,6 +90,7 @@ export const TARGET_NAMES = Object.keys(MAKERS) as readonly TargetName[]
 export const makeTargets = (parts: TargetParts): Targets => ({
   aws: MAKERS.aws(parts),
   azure: MAKERS.azure(parts),
+  gcp: MAKERS.gcp(parts),
   token: MAKERS.token(parts),
 })
 

@@ -1,4 +1,12 @@
-import type { AwsReply, AzureReply, AzureToken, Revocable, TargetName, TokenReply } from '../api.ts'
+import type {
+  AwsReply,
+  AzureReply,
+  AzureToken,
+  GcpReply,
+  Revocable,
+  TargetName,
+  TokenReply,
+} from '../api.ts'
 import type { AuditValue } from '../audit/record.ts'
 import type { Principal } from '../identity/principal.ts'
 import type { Grant } from '../policy/grant.ts'
@@ -13,12 +21,14 @@ export type SealedAws = Sealed<AwsReply, 'secret_access_key' | 'session_token'>
 export type SealedAzure = Omit<AzureReply, 'tokens'> & {
   readonly tokens: readonly Sealed<AzureToken, 'access_token'>[]
 }
+export type SealedGcp = Sealed<GcpReply, 'access_token'>
 export type SealedToken = Sealed<TokenReply, 'token'>
 
 /** `TargetReplies` of the wire before `revealedJson`. */
 export interface SealedReplies {
   readonly aws?: SealedAws
   readonly azure?: SealedAzure
+  readonly gcp?: SealedGcp
   readonly token?: SealedToken
 }
 
@@ -73,7 +83,7 @@ export interface MintOutcome {
   readonly grant: string
   readonly sessionId: string
   readonly target: TargetName
-  readonly result: Minted<SealedAws | SealedAzure | SealedToken> | MintRefusal
+  readonly result: Minted<SealedAws | SealedAzure | SealedGcp | SealedToken> | MintRefusal
 }
 
 /** Everything that one grant vends. */

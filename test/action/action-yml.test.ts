@@ -6,7 +6,7 @@ import { FAILURES } from '../../action/failure.ts'
 import { readInputs } from '../../action/inputs.ts'
 import { ERRORS } from '../../server/http/errors.ts'
 import { bundled, Job, keep, openScene, removeBundles } from './harness.ts'
-import { aws, azure, created, denied, idToken, session, token } from './replies.ts'
+import { aws, azure, created, denied, gcp, idToken, session, token } from './replies.ts'
 
 interface Manifest {
   readonly inputs: Readonly<Record<string, { readonly default?: string }>>
@@ -41,7 +41,7 @@ describe('action.yml', () => {
 
   test('declares exactly the outputs that are set', async () => {
     const github = await keep(openScene((_, count) => idToken(count)))
-    const granted = created(session(1, 'one', { aws, azure }), session(2, 'two', { token }))
+    const granted = created(session(1, 'one', { aws, azure }), session(2, 'two', { gcp, token }))
     const broker = await keep(openScene((_, count) => (count === 1 ? granted : denied())))
     const job = await keep(Job.open(github.url))
     const inputs = { url: broker.url, grants: 'one,two', 'output-credentials': 'true' }

@@ -209,7 +209,7 @@ describe('a main that ends early after the grant', () => {
     ],
     [
       'a grant brings a kind that this version does not know',
-      [awsSession, { ...tokenSession, targets: { gcp: {} } as SessionReply['targets'] }],
+      [awsSession, { ...tokenSession, targets: { github: {} } as SessionReply['targets'] }],
       'target_unsupported',
     ],
     [

@@ -7,6 +7,7 @@ export const SECRETS = {
   secretAccessKey: 'CANARY/secret+access=key',
   sessionToken: 'CANARY//session+token==',
   token: 'eyJCANARY.eyJ0b2tlbiI6MX0.c2ln',
+  gcpToken: 'ya29.c.CANARYgcpAccessToken',
   azureToken: 'eyJCANARY.eyJhcm0iOjF9.c2ln',
   session: (n: number) => `tvm_CANARYsession${String(n).padEnd(30, 'x')}`,
 } as const
@@ -45,6 +46,15 @@ export const azure = {
     },
   ],
   expires_at: '2026-11-22T13:30:00Z',
+  revocable: 'expiry_only',
+} as const
+
+export const gcp = {
+  access_token: SECRETS.gcpToken,
+  project_id: 'acme-prod',
+  service_account: 'deploy@acme-prod.iam.gserviceaccount.com',
+  scopes: ['https://www.googleapis.com/auth/cloud-platform'],
+  expires_at: '2026-11-22T12:15:00Z',
   revocable: 'expiry_only',
 } as const
 

@@ -187,7 +187,7 @@ describe('nothing is granted while', () => {
     [
       'an owner has an unknown key',
       'key_unknown',
-      two(`${A}, gcp: {}`, 'folder: b, prefix: b-, owner_ids: [1]'),
+      two(`${A}, github: {}`, 'folder: b, prefix: b-, owner_ids: [1]'),
     ],
     ['an owner has no ids', 'key_missing', two(A, 'folder: b, prefix: b-')],
     [
@@ -274,7 +274,7 @@ describe('nothing is granted while', () => {
     [
       'a guardrail speaks of a target this version lacks',
       'key_unknown',
-      guardrails('[{id: no-x, target: {gcp: {project: a}}}]'),
+      guardrails('[{id: no-x, target: {github: {id: a}}}]'),
     ],
     [
       'a guardrail speaks of a key no target has',

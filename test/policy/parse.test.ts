@@ -236,7 +236,6 @@ describe('a file is refused for', () => {
     ['an empty list of requirements', 'value_invalid', grantKey('require: []')],
     // targets
     ['no target', 'target_missing', fileWith({ aws: null })],
-    ['gcp', 'target_unknown', grantKey('gcp: {project: acme}')],
     ['azure without accept_lifetime', 'key_missing', grantKey('azure: {tenant: x}')],
     ['github', 'target_unknown', fileWith({ aws: null, more: 'github: {}' })],
   ])('%s', (_, code, text) => {
@@ -254,7 +253,7 @@ describe('a file is refused for', () => {
       "payments/deploy.yaml:5:5: the grant 'x-y' has no key 'tll' (did you mean 'ttl'?)",
       "payments/deploy.yaml:4:13: no token of this issuer carries a claim 'repository_ownerid' (did you mean 'repository_owner_id'?)",
       "payments/deploy.yaml:4:41: 'ref' must be a list with at least one entry (an empty list never means all: leave the key out, or list what is meant)",
-      'payments/deploy.yaml:4:5: the grant has no target (add a section: aws, azure, token)',
+      'payments/deploy.yaml:4:5: the grant has no target (add a section: aws, azure, gcp, token)',
     ])
   })
 

@@ -78,6 +78,11 @@ const targetsOf = (
     revocable: 'expiry_only',
     mint: () => Promise.reject(new Error('not asked')),
   },
+  gcp: {
+    name: 'gcp',
+    revocable: 'expiry_only',
+    mint: () => Promise.reject(new Error('not asked')),
+  },
   token: { name: 'token', revocable: 'expiry_only', mint: (_, given) => token(given) },
 })
 
@@ -209,6 +214,7 @@ describe('the list of targets', () => {
       world: quickWorld(),
       aws: { endpoint },
       azure: { authority: null },
+      gcp: { endpoint: null },
       token: { audiences: [TOKEN.audience] },
     })
 
