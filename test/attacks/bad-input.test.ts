@@ -50,7 +50,7 @@ const expectRefusal = (
   return problem
 }
 
-/** Nothing was asked of a cloud, and the request left what DESIGN 7 says: nothing before the end of step 3, one record after. */
+/** Nothing was asked of a cloud, and the request left what it should: nothing before the end of step 3, one record after. */
 const expectNothingMinted = async (requestId: string, recorded: boolean): Promise<void> => {
   expect(world.aws.calls).toEqual([])
   expect(await eventsOf(world, requestId)).toEqual(recorded ? ['exchange.refused'] : [])
