@@ -56,7 +56,12 @@ export const FACT_PATHS: readonly string[] = Object.entries(FACTS).flatMap(([tar
 )
 
 /** Facts that take no wildcard. */
-export const LITERAL_FACTS: readonly string[] = ['gcp.scopes', 'token.audience', 'token.scope']
+export const LITERAL_FACTS: readonly string[] = [
+  'azure.scopes',
+  'gcp.scopes',
+  'token.audience',
+  'token.scope',
+]
 
 /** Does this law speak of this grant in the hands of this principal? */
 export const forbids = (guardrail: Guardrail, grant: Grant, principal: Principal): boolean =>

@@ -352,6 +352,19 @@ describe('a guardrail', () => {
     expect(forbidden(law)).toEqual([])
   })
 
+  it('forbids one resource of Entra, which is named by a URL', () => {
+    const azure =
+      'azure: {tenant: 6f1f0d8b-4e0c-4f6e-9b1b-0a2f6f3c7d11, client: b7c0a1de-52f3-4a86-8d0e-1c2d3e4f5a6b, scopes: [https://graph.microsoft.com/.default]}'
+    const more = `${azure}\n    accept_lifetime: 90m`
+    const law = '[{id: no-x, target: {azure: {scopes: "https://graph.microsoft.com/.default"}}}]'
+    const set = load({ ...guardrails(law), 'a.yaml': fileWith({ more }) })
+    expect(set.problems.map(formatProblem)).toEqual([])
+    expect(decide(set, principalWith(), { grant: 'payments-deploy', ttl: null }, 0)).toMatchObject({
+      verdict: 'deny',
+      guardrails: ['no-x'],
+    })
+  })
+
   it('forbids a value that its wildcard cannot judge', () => {
     const arn = 'arn:aws:iam::aws:policy/../AdministratorAccess'
     const law = '[{id: no-x, target: {aws: {managed_policies: "arn:aws:iam::aws:policy/**"}}}]'
